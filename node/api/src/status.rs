@@ -1,0 +1,96 @@
+//! What a node says about itself and its chain.
+
+use purlin_primitives::{AccountId, Amount, BlockId, ChainId, Gas, Hash32, Height, Parameters, TimestampMs};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Whether a node has all blocks that it knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncState {
+    /// Nothing is known to be missing.
+    Synced,
+    /// Blocks are being fetched.
+    Syncing,
+}
+
+/// What waits for a block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MempoolStatus {
+    /// Transactions waiting.
+    pub transactions: u64,
+    /// Their canonical bytes.
+    pub bytes: u64,
+}
+
+/// Rules of the chain that clients need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChainParameters {
+    /// Most gas of a block; also of one transaction.
+    #[schema(value_type = u64)]
+    pub block_gas_limit: Gas,
+    /// Most bytes of a block's transactions.
+    pub block_bytes_max: u64,
+    /// Most transactions of a block.
+    pub block_transactions_max: u32,
+    /// Least fee per million gas of a transaction's limit, in native units.
+    #[schema(value_type = String, example = "0")]
+    pub fee_per_million_gas_min: Amount,
+    /// How far ahead a transaction's expiry may lie, in blocks.
+    pub expiry_blocks_max: u64,
+    /// Version of the gas prices.
+    pub gas_schedule: u32,
+}
+
+impl From<&Parameters> for ChainParameters {
+    fn from(parameters: &Parameters) -> Self {
+        Self {
+            block_gas_limit: parameters.block_gas_limit,
+            block_bytes_max: parameters.block_bytes_max,
+            block_transactions_max: parameters.block_transactions_max,
+            fee_per_million_gas_min: parameters.fee_per_million_gas_min,
+            expiry_blocks_max: parameters.expiry_blocks_max,
+            gas_schedule: parameters.gas_schedule,
+        }
+    }
+}
+
+/// What a node says about itself and its chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Version of the node's software.
+    pub version: String,
+    /// Name of the chain.
+    #[schema(value_type = String)]
+    pub chain_id: ChainId,
+    /// Id of the genesis; two nodes with different ones are on different chains.
+    #[schema(value_type = String)]
+    pub genesis_id: BlockId,
+    /// Height of the last durable block; 0 right after genesis.
+    #[schema(value_type = u64)]
+    pub height: Height,
+    /// Its id; the genesis id at height 0.
+    #[schema(value_type = String)]
+    pub head_id: BlockId,
+    /// Its time in milliseconds since 1970.
+    #[schema(value_type = u64)]
+    pub head_time: TimestampMs,
+    /// Root of the state after it.
+    #[schema(value_type = String)]
+    pub state_root: Hash32,
+    /// Consensus engine: `solo`.
+    pub engine: String,
+    /// Account of this node's validator key, when it has one.
+    #[schema(value_type = Option<String>)]
+    pub validator: Option<AccountId>,
+    /// Whether blocks are missing.
+    pub sync: SyncState,
+    /// Connected nodes.
+    pub peers: u32,
+    /// Seconds since the node started.
+    pub uptime_seconds: u64,
+    /// What waits for a block.
+    pub mempool: MempoolStatus,
+    /// Rules of the chain.
+    pub parameters: ChainParameters,
+}

@@ -1,0 +1,34 @@
+//! Turns blocks into history: pipeline, head, receipts, event log; ports Executor and BlockStore.
+//!
+//! A [`Chain`] keeps blocks, what they did and the state they left behind in one
+//! [`KeyValueStore`](purlin_state::KeyValueStore), one synced batch per block: after a power cut it ends with the
+//! old head or the new one, never between. An [`Executor`] says what blocks do.
+//!
+//! What is stored where is drawn in node/storage/FORMAT.md.
+#![forbid(unsafe_code)]
+
+mod chain;
+mod error;
+mod events;
+mod executor;
+mod open;
+mod reads;
+mod records;
+mod replay;
+mod snapshot;
+mod write;
+
+pub use chain::{
+    Chain, ChainOptions, CommittedBlock, PendingBlock, SealedBlock, WAITING_BLOCKS_MAX,
+    WINDOW_BLOCKS_DEFAULT, WINDOW_BLOCKS_MIN,
+};
+pub use error::{BlockFault, ChainError};
+pub use events::{EVENTS_EXAMINED_MAX, EVENTS_PAGE_MAX, EventCursor, EventFilter, EventPage, EventRecord};
+pub use executor::{
+    BlockContext, CallReport, Diagnostic, ExecutedBlock, ExecutionFault, Executor, InclusionError, Policy,
+    QueryRequest, Rejected,
+};
+pub use open::Opening;
+pub use reads::{ReceiptRecord, TransactionRecord};
+pub use records::Head;
+pub use replay::{ReplayError, ReplayReport};

@@ -1,0 +1,110 @@
+//! `purlin run`, and what it shares with `purlin dev`.
+
+use purlin_service::{Home, LogFormat, Node, Settings, StartError, StopReason};
+use std::io::Write;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::node_args::NodeArgs;
+use crate::connection::ask_passphrase;
+use crate::context::Context;
+use crate::error::{Attempt, CliError, ExitKind};
+
+/// Arguments of `purlin run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// File with the validator key's passphrase; PURLIN_PASSPHRASE and the terminal are asked otherwise
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<std::path::PathBuf>,
+}
+
+/// Runs the node of the home folder until it is told to stop.
+pub(crate) fn run(args: Args, context: &Context) -> Result<(), CliError> {
+    let settings = args.node.settings(Home::new(&context.home))?;
+    serve(&settings, args.passphrase_file.as_deref(), context, |_| String::new())
+}
+
+/// Runs a node until SIGINT or SIGTERM; `greeting` is printed once it answers.
+pub(crate) fn serve(
+    settings: &Settings,
+    passphrase_file: Option<&std::path::Path>,
+    context: &Context,
+    greeting: impl FnOnce(&Node) -> String,
+) -> Result<(), CliError> {
+    start_log(settings)?;
+    let given = crate::connection::read_passphrase_file(passphrase_file)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(purlin_service::thread_stack_bytes())
+        .build()
+        .attempt(|| "start the asynchronous runtime".into())?;
+    let reason = runtime.block_on(async {
+        // Before the start, so that a signal during it is not lost.
+        let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for SIGINT".into())?;
+        let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for SIGTERM".into())?;
+        let passphrase = |name: &_| given.or_else(|| ask_passphrase(&format!("passphrase of {name}: ")));
+        let node = Node::start(settings, passphrase).await.map_err(start_error)?;
+        announce(&node, settings, context);
+        context.output.note(greeting(&node));
+        tokio::select! {
+            reason = node.stopped() => return Ok::<_, CliError>(reason),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        context.output.note("stopping");
+        Ok(node.shutdown().await)
+    })?;
+    match reason {
+        StopReason::Requested => Ok(()),
+        StopReason::Failed(reason) => Err(CliError::failure(format!("the node stopped: {reason}"))
+            .hint("nothing that was acknowledged is lost; remove the cause and start it again")),
+    }
+}
+
+/// Says where the node listens: one JSON line with `--json`, so that programs can wait for it.
+fn announce(node: &Node, settings: &Settings, context: &Context) {
+    let api = node.api_address().map(|address| format!("http://{address}"));
+    let socket = node.api_socket().map(|path| path.display().to_string());
+    context.output.result(
+        || serde_json::json!({ "ready": true, "home": settings.home.root(), "api": api, "socket": socket, "pid": std::process::id() }),
+        || {
+            let mut lines = vec![format!("the node is running, home {}", settings.home.root().display())];
+            lines.extend(api.iter().map(|api| format!("  api     {api}")));
+            lines.extend(socket.iter().map(|socket| format!("  socket  {socket}")));
+            lines.join("\n")
+        },
+    );
+    let _ = std::io::stdout().flush();
+}
+
+fn start_log(settings: &Settings) -> Result<(), CliError> {
+    let filter = EnvFilter::try_new(&settings.log_filter).map_err(|error| {
+        CliError::usage(format!("`log.filter` is {:?}: {error}", settings.log_filter))
+            .hint("for example: info, or warn,purlin_service=debug")
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn start_error(error: StartError) -> CliError {
+    let hint = match &error {
+        StartError::Bind(_) => {
+            "another program may use the port: choose one with --api 127.0.0.1:PORT, or 127.0.0.1:0 for any"
+        }
+        StartError::Genesis(_) => {
+            "make a node's home with `purlin init`, or a development chain with `purlin dev`"
+        }
+        StartError::Keystore(error) => return crate::connection::key_error_ref(error),
+        _ => {
+            return CliError::new(ExitKind::Failure, format!("the node does not start: {error}"))
+                .hint("`purlin doctor` looks for the cause");
+        }
+    };
+    CliError::failure(format!("the node does not start: {error}")).hint(hint)
+}

@@ -1,0 +1,154 @@
+//! Settings: flag over environment over file over default.
+//!
+//! Every setting is one row of [`SETTINGS`]. A layer is a [`PartialSettings`]; [`Settings::resolve`] merges them
+//! and remembers where each value came from.
+
+mod file;
+mod layers;
+mod registry;
+mod value;
+
+pub use file::set_in_file;
+pub(crate) use file::template;
+pub use layers::{Origin, PartialSettings, ResolvedSetting};
+pub use registry::{SETTINGS, SettingSpec, environment_name, find_setting};
+pub use value::{EngineBackend, LogFormat, MemoryAllocation};
+
+use purlin_mempool::Limits;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::home::Home;
+use crate::keystore::KeyName;
+use value as parse;
+
+/// Says why settings cannot be used. Nothing has started then.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A name that no setting has.
+    #[error(
+        "{origin}: unknown setting `{key}`{}",
+        suggestion.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default()
+    )]
+    UnknownKey {
+        /// What was found.
+        key: String,
+        /// The nearest known name.
+        suggestion: Option<&'static str>,
+        /// Where.
+        origin: Origin,
+    },
+    /// A value that does not fit its setting.
+    #[error("{origin}: `{key}` is {value:?}; expected {expected}")]
+    Value {
+        /// Which setting.
+        key: &'static str,
+        /// What was found.
+        value: String,
+        /// What would have been right.
+        expected: String,
+        /// Where.
+        origin: Origin,
+    },
+    /// The file is not TOML.
+    #[error("{} is not valid TOML: {detail}", path.display())]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// What the parser said, with the line.
+        detail: String,
+    },
+    /// The file cannot be read or written.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What was being done.
+        operation: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Everything that an operator decides about one node; plain values, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The node's directory.
+    pub home: Home,
+    /// Address of the HTTP API; `None` serves the socket only.
+    pub api_listen: Option<SocketAddr>,
+    /// Path of the API's unix socket; `None` for none.
+    pub api_socket: Option<PathBuf>,
+    /// Least time between blocks, in milliseconds; 0 is as soon as a transaction waits.
+    pub block_interval_ms: u64,
+    /// Quiet time before an empty block anchors the newest state, in milliseconds.
+    pub anchor_after_ms: u64,
+    /// Key that makes blocks; `None` makes none and serves what there is.
+    pub validator_key: Option<KeyName>,
+    /// Bounds of the pool.
+    pub mempool: Limits,
+    /// Threads that check signatures.
+    pub signature_threads: usize,
+    /// How wasm is run.
+    pub engine_backend: EngineBackend,
+    /// How instances get memory.
+    pub engine_allocation: MemoryAllocation,
+    /// Most instances at once.
+    pub engine_instances_max: u32,
+    /// Most compiled code in memory, in bytes.
+    pub engine_modules_bytes_max: usize,
+    /// Most compiled code on disk, in bytes.
+    pub engine_cache_bytes_max: u64,
+    /// Memory of the database's block cache, in bytes.
+    pub storage_cache_bytes: usize,
+    /// Which log lines are written, as in `RUST_LOG`.
+    pub log_filter: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Merges layers over the defaults, the first layer winning, and checks every value.
+    pub fn resolve(home: Home, layers: &[PartialSettings]) -> Result<Self, ConfigError> {
+        let resolved = layers::merge(layers);
+        let value = |key: &'static str| {
+            let found =
+                resolved.iter().find(|setting| setting.key == key).expect("every row of SETTINGS is merged");
+            (key, found.value.as_str(), &found.origin)
+        };
+        Ok(Self {
+            api_listen: parse::with(value("api.listen"), parse::address)?,
+            api_socket: match parse::with(value("api.socket"), parse::socket)? {
+                parse::Socket::Default => Some(home.socket()),
+                parse::Socket::Off => None,
+                parse::Socket::At(path) => Some(home.root().join(path)),
+            },
+            block_interval_ms: parse::with(value("chain.block_interval_ms"), parse::milliseconds)?,
+            anchor_after_ms: parse::with(value("chain.anchor_after_ms"), parse::milliseconds)?,
+            validator_key: parse::with(value("chain.validator_key"), parse::key_name)?,
+            mempool: Limits {
+                transactions_max: parse::with(value("mempool.transactions_max"), parse::count)?,
+                bytes_max: parse::with(value("mempool.bytes_max"), parse::bytes)?,
+                per_sender_max: parse::with(value("mempool.per_sender_max"), parse::count)?,
+            },
+            signature_threads: parse::with(value("mempool.signature_threads"), parse::threads)?,
+            engine_backend: parse::with(value("engine.backend"), parse::backend)?,
+            engine_allocation: parse::with(value("engine.allocation"), parse::allocation)?,
+            engine_instances_max: parse::with(value("engine.instances_max"), parse::instances)?,
+            engine_modules_bytes_max: parse::with(value("engine.modules_bytes_max"), parse::bytes)?,
+            engine_cache_bytes_max: parse::with(value("engine.cache_bytes_max"), parse::bytes)? as u64,
+            storage_cache_bytes: parse::with(value("storage.cache_bytes"), parse::bytes)?,
+            log_filter: value("log.filter").1.to_owned(),
+            log_format: parse::with(value("log.format"), parse::log_format)?,
+            home,
+        })
+    }
+
+    /// Returns the merged values in the order of [`SETTINGS`], each with its origin, for `purlin config show`.
+    pub fn explain(layers: &[PartialSettings]) -> Vec<ResolvedSetting> {
+        layers::merge(layers)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What the node's threads and its API share.
+
+use parking_lot::{Mutex, RwLock};
+use purlin_api::ErrorCode;
+use purlin_chain::{BlockContext, Chain, Executor, Head, InclusionError};
+use purlin_consensus::Input;
+use purlin_mempool::{AdmitError, Mempool};
+use purlin_modules::accounts;
+use purlin_primitives::{AccountId, Height, Transaction, TransactionId, VerifiedTransaction};
+use purlin_rpc::{NodeError, SubmitError};
+use purlin_state::{KeyValueStore, StateReader, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+use tokio::sync::watch;
+
+use super::pipeline::Message;
+use super::tracker::Tracker;
+use crate::home::HomeLock;
+use crate::metrics::{Metrics, Stage, add};
+
+/// Why a node stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopReason {
+    /// It was asked to.
+    Requested,
+    /// It could not go on; the message says what failed and what to do.
+    Failed(String),
+}
+
+/// The state that new transactions are checked against: after the last block that was built.
+pub(super) struct View {
+    pub(super) state: Arc<dyn StateReader>,
+    /// Of the next block.
+    pub(super) context: BlockContext,
+}
+
+/// The pool and the state it belongs to; they change together.
+pub(super) struct Pool {
+    pub(super) mempool: Mempool,
+    pub(super) view: Arc<View>,
+}
+
+pub(super) struct Core<S> {
+    pub(super) chain: Chain<S>,
+    pub(super) executor: Arc<dyn Executor>,
+    /// Locked before `tracker` where both are.
+    pub(super) pool: Mutex<Pool>,
+    pub(super) tracker: Mutex<Tracker>,
+    pub(super) metrics: Metrics,
+    /// The last final block: durable and signed.
+    pub(super) head: RwLock<Arc<Head>>,
+    pub(super) heights: watch::Sender<Height>,
+    pub(super) stop: watch::Sender<Option<StopReason>>,
+    pub(super) messages: SyncSender<Message>,
+    /// Set while the driver has been told of waiting transactions and has not looked yet.
+    pub(super) waiting_told: AtomicBool,
+    /// The same for a wanted anchor.
+    pub(super) anchor_told: AtomicBool,
+    pub(super) engine: &'static str,
+    pub(super) validator: Option<AccountId>,
+    pub(super) started: Instant,
+    /// Last, so that the home is free only when the database is closed.
+    pub(super) _lock: Option<HomeLock>,
+}
+
+impl<S: KeyValueStore> Core<S> {
+    /// Ends the node because it cannot go on. The first reason stays.
+    pub(super) fn fail(&self, reason: impl std::fmt::Display) {
+        let reason = reason.to_string();
+        let first = self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            if first {
+                *stop = Some(StopReason::Failed(reason.clone()));
+            }
+            first
+        });
+        if first {
+            tracing::error!(reason, "the node stops");
+        }
+        self.tracker.lock().close();
+        // The driver may be the one that failed, and its queue full; it looks at `stop` after each message.
+        drop(self.messages.try_send(Message::Stop));
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stop.borrow().is_some()
+    }
+
+    pub(super) fn check_running(&self) -> Result<(), NodeError> {
+        if self.stopping() { Err(NodeError::Stopping) } else { Ok(()) }
+    }
+
+    /// Turns a read error into an answer. Damaged data stops the node: what it would say next may be wrong.
+    pub(super) fn fault(&self, error: impl Into<purlin_chain::ChainError>) -> NodeError {
+        let error = error.into();
+        if let purlin_chain::ChainError::Store(StoreError::Corrupt { .. }) = &error {
+            self.fail(&error);
+        }
+        NodeError::Fault { detail: error.to_string() }
+    }
+
+    /// Tells the driver something, once until it has looked.
+    fn tell(&self, told: &AtomicBool, input: Input) {
+        if !told.swap(true, Ordering::AcqRel) && self.messages.send(Message::Input(input)).is_err() {
+            // The driver is gone, and with it everybody who could care.
+            told.store(false, Ordering::Release);
+        }
+    }
+
+    pub(super) fn want_anchor(&self) {
+        self.tell(&self.anchor_told, Input::AnchorWanted);
+    }
+
+    /// Checks the signature: everything that needs no state.
+    pub(super) fn verify(&self, transaction: Transaction) -> Result<VerifiedTransaction, SubmitError> {
+        let chain_id = &self.chain.genesis().chain_id;
+        let verified = self.metrics.timed(Stage::Signature, 1, || transaction.verify(chain_id));
+        verified.map_err(|error| {
+            add(&self.metrics.refused, 1);
+            error.into()
+        })
+    }
+
+    /// Puts a transaction into the pool, or says why not.
+    pub(super) fn admit(&self, transaction: VerifiedTransaction) -> Result<TransactionId, SubmitError> {
+        self.check_running()?;
+        let result = self.metrics.timed(Stage::Admission, 1, || self.admit_inner(transaction));
+        match result {
+            Ok(id) => {
+                add(&self.metrics.admitted, 1);
+                self.tell(&self.waiting_told, Input::TransactionsWaiting);
+                Ok(id)
+            }
+            Err(error) => {
+                add(&self.metrics.refused, 1);
+                Err(error)
+            }
+        }
+    }
+
+    fn admit_inner(&self, transaction: VerifiedTransaction) -> Result<TransactionId, SubmitError> {
+        let id = transaction.id();
+        let sender = transaction.body().sender;
+        let view = Arc::clone(&self.pool.lock().view);
+        let nonce_in = |view: &View| {
+            let record = accounts::account(&mut &*view.state, &sender).map_err(|error| self.fault(error))?;
+            Ok::<u64, NodeError>(record.nonce)
+        };
+        self.executor
+            .check_admission(&*view.state, &view.context, &transaction)
+            .map_err(|error| self.fault(error))??;
+        let nonce = nonce_in(&view)?;
+        let mut pool = self.pool.lock();
+        // A block was built since: its nonces count.
+        let nonce = if Arc::ptr_eq(&view, &pool.view) { nonce } else { nonce_in(&pool.view)? };
+        let next = pool.view.context.height;
+        let admitted = match pool.mempool.admit(transaction, nonce, next) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                drop(pool);
+                return Err(self.explain_refusal(id, error));
+            }
+        };
+        add(&self.metrics.dropped, admitted.removed.len() as u64);
+        let mut tracker = self.tracker.lock();
+        tracker.admitted(&id);
+        tracker.removed(&admitted.removed, None);
+        Ok(id)
+    }
+
+    fn explain_refusal(&self, id: TransactionId, error: AdmitError) -> SubmitError {
+        if let AdmitError::NonceUsed { nonce, expected } = error {
+            // Sent twice is told from a nonce that another transaction used.
+            let known = self.tracker.lock().in_block(&id).is_some()
+                || self.chain.transaction_place(&id).is_ok_and(|place| place.is_some());
+            if !known {
+                return InclusionError::NonceUsed { nonce, expected }.into();
+            }
+            let detail = format!("transaction {id} is in a block already");
+            return SubmitError::Refused { code: ErrorCode::KnownTransaction, detail };
+        }
+        let code = match &error {
+            AdmitError::Duplicate { .. } => ErrorCode::KnownTransaction,
+            AdmitError::NonceUsed { .. } => ErrorCode::NonceUsed,
+            AdmitError::NonceGap { .. } => ErrorCode::NonceGap,
+            AdmitError::Expired { .. } => ErrorCode::TransactionExpired,
+            AdmitError::ReplacementFee { .. } => ErrorCode::ReplacementUnderpriced,
+            AdmitError::SenderFull { .. } => ErrorCode::SenderLimit,
+            AdmitError::PoolFull { .. } | AdmitError::TooLarge { .. } => ErrorCode::PoolFull,
+        };
+        SubmitError::Refused { code, detail: error.to_string() }
+    }
+}

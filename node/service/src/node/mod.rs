@@ -1,0 +1,457 @@
+//! The node: composition, start and stop.
+
+mod core;
+mod driver;
+mod pipeline;
+mod serve;
+mod tracker;
+mod views;
+mod workers;
+
+pub use self::core::StopReason;
+pub use driver::{Announcer, NoPeers};
+
+use parking_lot::{Mutex, RwLock};
+use purlin_capabilities::{Allocation, Backend, CacheConfig, EngineFault, RuntimeConfig};
+use purlin_chain::{Chain, ChainError, ChainOptions, Executor, Opening};
+use purlin_consensus::{ConsensusEngine, Head, Input, NoEngine, SoloConfig, SoloEngine};
+use purlin_execution::NodeExecutor;
+use purlin_mempool::Mempool;
+use purlin_primitives::{AccountId, Genesis, Height, PublicKey, SecretKey, TimestampMs};
+use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
+use purlin_state::KeyValueStore;
+use purlin_storage::{OpenError, RocksStore, StorageOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Instant;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use self::core::{Core, Pool, View};
+use self::pipeline::{Builder, MESSAGES_MAX, Message, Sealed};
+use self::serve::ApiNode;
+use self::workers::Workers;
+use crate::config::{EngineBackend, MemoryAllocation, Settings};
+use crate::home::{HomeLock, LockError};
+use crate::init::{GenesisError, read_genesis};
+use crate::keystore::{KeyName, Keystore, KeystoreError};
+use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::sign_state::{SignStateError, Signer};
+
+/// Says why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the home.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// No genesis, or a bad one.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// The validator key cannot be used.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The key is not a validator of this chain.
+    #[error(
+        "key {key} ({public_key}) is not a validator of chain {chain_id}; set `chain.validator_key` to the right \
+         key, or to `off` for a node that makes no blocks"
+    )]
+    NotValidator {
+        /// The key's name.
+        key: KeyName,
+        /// Its public half.
+        public_key: PublicKey,
+        /// The chain.
+        chain_id: purlin_primitives::ChainId,
+    },
+    /// The API cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The database does not open.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// The wasm engine does not start.
+    #[error("the wasm engine does not start: {0}")]
+    Engine(#[from] EngineFault),
+    /// The chain does not open.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// Signing would not be safe.
+    #[error(transparent)]
+    SignState(#[from] SignStateError),
+    /// The system gives no threads.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Stack, in bytes, that threads need which run guests: give it to the async runtime too, so that queries need
+/// no thread of their own.
+pub const fn thread_stack_bytes() -> usize {
+    RuntimeConfig::thread_stack_bytes()
+}
+
+/// A running node. Dropping it asks it to stop and does not wait; [`Node::shutdown`] does.
+pub struct Node {
+    api: Arc<dyn purlin_rpc::Node>,
+    metrics: Arc<dyn Fn() -> MetricsSnapshot + Send + Sync>,
+    stop: watch::Sender<Option<StopReason>>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    server: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    api_address: Option<SocketAddr>,
+    api_socket: Option<PathBuf>,
+}
+
+/// What a node is made of, for those who replace a part of it.
+pub struct NodeParts<S> {
+    /// Where everything is kept.
+    pub store: S,
+    /// What the chain starts from.
+    pub genesis: Genesis,
+    /// What blocks do.
+    pub executor: Arc<dyn Executor>,
+    /// Who decides; `None` for the engine that fits the key.
+    pub engine: Option<Box<dyn ConsensusEngine>>,
+    /// Tells peers.
+    pub announcer: Box<dyn Announcer>,
+    /// Signs blocks; `None` makes none.
+    pub validator: Option<SecretKey>,
+    /// Keeps other processes out; `None` when the store does.
+    pub lock: Option<HomeLock>,
+}
+
+impl Node {
+    /// Starts the node of a home. `passphrase` is asked when the validator key is encrypted. Needs a tokio runtime,
+    /// which must live until the node has stopped.
+    ///
+    /// # Errors
+    /// Nothing is left running on an error.
+    pub async fn start(
+        settings: &Settings,
+        passphrase: impl FnOnce(&KeyName) -> Option<Zeroizing<String>>,
+    ) -> Result<Self, StartError> {
+        let home = &settings.home;
+        // Before the lock, which needs the directory.
+        let genesis = read_genesis(&home.genesis())?;
+        let lock = home.lock()?;
+        let validator = match &settings.validator_key {
+            Some(name) => Some(unlock_validator(settings, name, &genesis, passphrase)?),
+            None => None,
+        };
+        // Before the database, so that a port in use is answered at once.
+        let server = bind(settings)?;
+        let options =
+            StorageOptions { block_cache_bytes: settings.storage_cache_bytes, ..Default::default() };
+        let data = home.data();
+        let (store, executor) = {
+            let runtime = runtime_config(settings);
+            let opened = tokio::task::spawn_blocking(move || -> Result<_, StartError> {
+                Ok((RocksStore::open(data, &options)?, NodeExecutor::new(&runtime)?))
+            });
+            opened.await.map_err(|error| StartError::Thread(std::io::Error::other(error)))??
+        };
+        let parts = NodeParts {
+            store,
+            genesis,
+            executor: Arc::new(executor),
+            engine: None,
+            announcer: Box::new(NoPeers),
+            validator,
+            lock: Some(lock),
+        };
+        let settings = settings.clone();
+        let started = tokio::task::spawn_blocking(move || Self::assemble(&settings, parts));
+        let mut node = started.await.map_err(|error| StartError::Thread(std::io::Error::other(error)))??;
+        node.serve(server);
+        Ok(node)
+    }
+
+    /// Starts a node of given parts, without a server; for tests and for nodes inside other programs. Blocks while
+    /// the chain opens.
+    pub fn start_parts<S: KeyValueStore>(
+        settings: &Settings,
+        parts: NodeParts<S>,
+    ) -> Result<Self, StartError> {
+        Self::assemble(settings, parts)
+    }
+
+    fn assemble<S: KeyValueStore>(settings: &Settings, parts: NodeParts<S>) -> Result<Self, StartError> {
+        let NodeParts { store, genesis, executor, engine, announcer, validator, lock } = parts;
+        let chain = Chain::open(store, genesis, &*executor, ChainOptions::default())?;
+        if let Opening::Repaired { reason } = chain.opening() {
+            tracing::warn!(reason, "the state tree was damaged and was built again from the values");
+        }
+        let signer = validator.map(|key| open_signer(settings, &chain, key)).transpose()?;
+        let account = signer.as_ref().map(|signer| signer.public_key().account_id());
+        let engine = engine.unwrap_or_else(|| match signer {
+            Some(_) => Box::new(SoloEngine::new(SoloConfig {
+                interval_ms_min: settings.block_interval_ms,
+                anchor_after_ms: settings.anchor_after_ms,
+            })),
+            None => Box::new(NoEngine),
+        });
+        let started = started(&chain)?;
+        let head = chain.head();
+        let proposer = account.unwrap_or(AccountId::ZERO);
+        let context = chain.context(head.height.next(), head.time, proposer);
+        let view = Arc::new(View { state: chain.tip_state(), context });
+        let (messages, inbox) = std::sync::mpsc::sync_channel(MESSAGES_MAX);
+        let core = Arc::new(Core {
+            pool: Mutex::new(Pool { mempool: Mempool::new(settings.mempool), view }),
+            tracker: Mutex::default(),
+            metrics: Metrics::default(),
+            heights: watch::Sender::new(head.height),
+            head: RwLock::new(head),
+            stop: watch::Sender::new(None),
+            messages,
+            waiting_told: AtomicBool::new(false),
+            anchor_told: AtomicBool::new(false),
+            engine: engine.name(),
+            validator: account,
+            started: Instant::now(),
+            executor,
+            chain,
+            _lock: lock,
+        });
+        let workers = Workers::start(settings.signature_threads).map_err(StartError::Thread)?;
+        let threads = start_threads(&core, engine, announcer, signer, proposer, started, inbox)?;
+        let wake = {
+            let messages = core.messages.clone();
+            // A full queue means that the driver is awake.
+            Arc::new(move || drop(messages.try_send(Message::Stop)))
+        };
+        let metrics = {
+            let core = Arc::downgrade(&core);
+            Arc::new(move || core.upgrade().map(|core| core.metrics.snapshot()).unwrap_or_default())
+        };
+        let stop = core.stop.clone();
+        Ok(Self {
+            api: Arc::new(ApiNode::new(core, workers)),
+            metrics,
+            stop,
+            wake,
+            threads: Mutex::new(threads),
+            server: Mutex::new(None),
+            api_address: None,
+            api_socket: None,
+        })
+    }
+
+    /// Answers API requests until the node stops.
+    fn serve(&mut self, server: Server) {
+        self.api_address = server.tcp_address();
+        self.api_socket = server.unix_path().map(Path::to_path_buf);
+        let mut stop = self.stop.subscribe();
+        let api = Arc::clone(&self.api);
+        let task = tokio::spawn(async move {
+            // The sender lives in the node's core, which the server holds.
+            let stopped = async move { drop(stop.wait_for(Option::is_some).await) };
+            server.serve(api, stopped).await;
+        });
+        *self.server.lock() = Some(task);
+    }
+
+    /// Returns the node as the API sees it.
+    pub fn api(&self) -> &Arc<dyn purlin_rpc::Node> {
+        &self.api
+    }
+
+    /// Returns the TCP address of the API, with the real port.
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api_address
+    }
+
+    /// Returns the path of the API's unix socket.
+    pub fn api_socket(&self) -> Option<&Path> {
+        self.api_socket.as_deref()
+    }
+
+    /// Returns what was counted since the start.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        (self.metrics)()
+    }
+
+    /// Waits until the node stops or fails, and says why. It is not down yet then: call [`Self::shutdown`].
+    pub async fn stopped(&self) -> StopReason {
+        let mut stop = self.stop.subscribe();
+        let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        reason.unwrap_or(StopReason::Requested)
+    }
+
+    /// Asks the node to stop; returns at once.
+    pub fn request_stop(&self) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            if first {
+                *stop = Some(StopReason::Requested);
+            }
+            first
+        });
+        (self.wake)();
+    }
+
+    /// Stops the node: no request is taken, the block that is being stored is finished and signed, the database
+    /// is closed. Says why the node stopped, which may have been before.
+    pub async fn shutdown(self) -> StopReason {
+        self.request_stop();
+        let server = self.server.lock().take();
+        if let Some(server) = server
+            && let Err(error) = server.await
+        {
+            tracing::error!(%error, "the API server panicked");
+        }
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the node panicked while it stopped");
+                }
+            }
+        });
+        if let Err(error) = joined.await {
+            tracing::error!(%error, "waiting for the node's threads failed");
+        }
+        let reason = self.stopped().await;
+        let api = Arc::clone(&self.api);
+        drop(self);
+        // Closes the database, which may write, off the async threads.
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(api)).await {
+            tracing::error!(%error, "closing the database failed");
+        }
+        reason
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.request_stop();
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("api_address", &self.api_address).finish_non_exhaustive()
+    }
+}
+
+fn unlock_validator(
+    settings: &Settings,
+    name: &KeyName,
+    genesis: &Genesis,
+    passphrase: impl FnOnce(&KeyName) -> Option<Zeroizing<String>>,
+) -> Result<SecretKey, StartError> {
+    let keystore = Keystore::new(settings.home.keys());
+    // Told before the passphrase is asked for.
+    let public_key = keystore.get(name)?.public_key;
+    if !genesis.validators.iter().any(|validator| validator.public_key == public_key) {
+        let chain_id = genesis.chain_id.clone();
+        return Err(StartError::NotValidator { key: name.clone(), public_key, chain_id });
+    }
+    Ok(keystore.unlock(name, &genesis.chain_id, passphrase)?)
+}
+
+fn bind(settings: &Settings) -> Result<Server, BindError> {
+    Server::bind(ServerConfig {
+        tcp: settings.api_listen,
+        unix: settings.api_socket.clone(),
+        tokens: settings.home.tokens(),
+        limits: RpcLimits::default(),
+    })
+}
+
+/// Translates the operator's choices for the engine.
+pub(crate) fn runtime_config(settings: &Settings) -> RuntimeConfig {
+    RuntimeConfig {
+        backend: match settings.engine_backend {
+            EngineBackend::CraneliftSpeed => Backend::CraneliftSpeed,
+            EngineBackend::CraneliftNone => Backend::CraneliftNone,
+            EngineBackend::Pulley => Backend::Pulley,
+        },
+        allocation: match settings.engine_allocation {
+            MemoryAllocation::Automatic => Allocation::Automatic,
+            MemoryAllocation::OnDemand => Allocation::OnDemand,
+        },
+        instances_max: settings.engine_instances_max,
+        modules_bytes_max: settings.engine_modules_bytes_max,
+        cache: Some(CacheConfig {
+            directory: settings.home.cache(),
+            bytes_max: settings.engine_cache_bytes_max,
+        }),
+        ..RuntimeConfig::default()
+    }
+}
+
+fn open_signer<S: KeyValueStore>(
+    settings: &Settings,
+    chain: &Chain<S>,
+    key: SecretKey,
+) -> Result<Signer, StartError> {
+    let head = chain.head().height;
+    let id_at =
+        |height: Height| -> Result<_, ChainError> { Ok(chain.header(height)?.map(|header| header.id())) };
+    let last = Signer::inspect(&settings.home.sign_state(), chain.genesis_id(), &key.public_key())?;
+    let id = id_at(last.height)?;
+    Ok(Signer::open(&settings.home.sign_state(), chain.genesis_id(), key, head, |_| id)?)
+}
+
+/// Describes where the chain is, for the engine.
+fn started<S: KeyValueStore>(chain: &Chain<S>) -> Result<Input, ChainError> {
+    let head = chain.head();
+    let header = chain.header(head.height)?;
+    let anchored = header.as_ref().is_some_and(|header| header.state_root == head.state_root);
+    let signed = chain.certificate(head.height)?.is_some();
+    let uncertified = header.filter(|_| !signed).map(Box::new);
+    let head = Head { height: head.height, id: head.block, time: head.time, anchored };
+    Ok(Input::Started { head, uncertified })
+}
+
+fn start_threads<S: KeyValueStore>(
+    core: &Arc<Core<S>>,
+    engine: Box<dyn ConsensusEngine>,
+    announcer: Box<dyn Announcer>,
+    signer: Option<Signer>,
+    proposer: AccountId,
+    started: Input,
+    inbox: std::sync::mpsc::Receiver<Message>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let (builds, build_jobs) = pipeline::jobs();
+    let (commits, commit_jobs) = pipeline::jobs();
+    let sealed = Arc::new(Sealed::at(core.chain.head().height));
+    let builder = Builder {
+        core: Arc::clone(core),
+        proposer,
+        sealed: Arc::clone(&sealed),
+        state: core.chain.tip_state(),
+    };
+    let driver = driver::Driver::new(
+        Arc::clone(core),
+        engine,
+        announcer,
+        signer,
+        (builds, commits),
+        Arc::clone(&sealed),
+    );
+    let spawn = |name: &'static str, stack_bytes: usize, work: Box<dyn FnOnce() + Send>| {
+        let core = Arc::clone(core);
+        let thread = std::thread::Builder::new().name(format!("purlin-{name}")).stack_size(stack_bytes);
+        thread.spawn(move || pipeline::guarded(&core, name, work)).map_err(StartError::Thread)
+    };
+    const SMALL_STACK_BYTES: usize = 2 << 20;
+    let committing = Arc::clone(core);
+    Ok(vec![
+        spawn("builder", thread_stack_bytes(), Box::new(move || builder.run(&build_jobs)))?,
+        spawn(
+            "committer",
+            SMALL_STACK_BYTES,
+            Box::new(move || pipeline::commit(&committing, &sealed, &commit_jobs)),
+        )?,
+        spawn("driver", SMALL_STACK_BYTES, Box::new(move || driver.run(started, &inbox)))?,
+    ])
+}
+
+/// Returns the clock's time, but not before the block that came last.
+pub(crate) fn time_after(last: TimestampMs) -> TimestampMs {
+    crate::clock::system_time().max(TimestampMs::new(last.get().saturating_add(1)))
+}

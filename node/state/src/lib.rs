@@ -1,0 +1,25 @@
+//! Keeps state: an overlay for execution, an authenticated tree, proofs and the key-value port.
+#![forbid(unsafe_code)]
+
+mod fault;
+mod keys;
+mod layered;
+mod memory;
+mod merge;
+mod overlay;
+mod proof;
+mod reader;
+mod store;
+mod tree;
+
+pub use fault::{Fault, FaultStore};
+pub use keys::{StateKey, StatePrefix};
+pub use layered::{EmptyState, FlatState, LayeredReader};
+pub use memory::MemoryStore;
+pub use overlay::{Checkpoint, Overlay};
+pub use proof::{ProofError, StateProof, Trust, VerifiedValue};
+pub use reader::{Changes, Entry, Order, StateReader};
+pub use store::{Column, Durability, FORMAT_VERSION, KeyValueStore, StoreError, WriteBatch, WriteOperation};
+pub use tree::{
+    CACHED_CHILDREN_MAX, MerkleTree, ProofLeaf, StateTree, TreeProof, TreeProofError, TreeVersion,
+};

@@ -1,0 +1,110 @@
+//! `cargo xtask bench`: tables that anyone can make again; compare ratios, not machines.
+
+mod load;
+mod process;
+mod wasm;
+
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::command::{build, capture, cargo, root, run as run_command};
+use crate::node::Purlin;
+use crate::setup;
+
+/// Size of the module whose cold installation is measured, in bytes.
+const INSTALL_WASM_BYTES: usize = 300 * 1024;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Use the programs in this folder instead of building them
+    #[arg(long, value_name = "DIR")]
+    binaries: Option<PathBuf>,
+    /// Accounts that send token transfers
+    #[arg(long, default_value_t = 10_000)]
+    accounts: usize,
+    /// Connections of the load generator
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Leave out the call tables, which take a minute
+    #[arg(long)]
+    node_only: bool,
+}
+
+/// Measures and prints.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let binaries = match &args.binaries {
+        Some(folder) => folder.clone(),
+        None => {
+            setup::ensure()?;
+            build(&["purlin-cli"])?
+        }
+    };
+    let purlin = binaries.join("purlin");
+    let mut command = std::process::Command::new(&purlin);
+    command.args(["app", "build", "--quiet", "--path"]).arg(root().join("apps/token"));
+    capture(command)?;
+    if !args.node_only {
+        println!("\n## One call, and the bare floor in the same run\n");
+        // The profile that demo and test use: nothing heavy is compiled again.
+        for (package, bench) in [("purlin-capabilities", "call"), ("purlin-execution", "transfer")] {
+            run_command(cargo(&[
+                "bench",
+                "--quiet",
+                "--locked",
+                "--package",
+                package,
+                "--profile",
+                "dev",
+                "--bench",
+                bench,
+            ]))?;
+        }
+    }
+    let folder = tempfile::Builder::new().prefix("purlin-bench-").tempdir()?;
+    start_and_memory(&purlin, folder.path())?;
+    install(&purlin, folder.path())?;
+    load::run(&purlin, folder.path(), args.accounts, args.connections)
+}
+
+fn start_and_memory(program: &Path, folder: &Path) -> Result<()> {
+    println!("\n## Start and idle memory\n");
+    let purlin = Purlin::new(program.to_path_buf(), folder.join("start"));
+    let log = folder.join("start.log");
+    for what in ["first start (makes the chain)", "later start"] {
+        let start = Instant::now();
+        let node = purlin.start(&["dev", "--api", "127.0.0.1:0"], &log)?;
+        println!("{what:<32} {:>8.0} ms until it answers", start.elapsed().as_secs_f64() * 1e3);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        println!("{:<32} {:>8.1} MiB resident after 2 s idle", "", process::resident_mib(node.id())?);
+        node.stop()?;
+    }
+    Ok(())
+}
+
+fn install(program: &Path, folder: &Path) -> Result<()> {
+    println!("\n## Cold installation of a {} KiB module\n", INSTALL_WASM_BYTES / 1024);
+    let purlin = Purlin::new(program.to_path_buf(), folder.join("install"));
+    let node = purlin.start(&["dev", "--api", "127.0.0.1:0"], &folder.join("install.log"))?;
+    let project = folder.join("large");
+    let wasm = wasm::write_project(&project, INSTALL_WASM_BYTES)?;
+    let project = project.display().to_string();
+    purlin.output(&["app", "build", "--path", &project, "--wasm", &wasm.display().to_string()])?;
+    let start = Instant::now();
+    purlin.output(&["app", "install", "--path", &project])?;
+    println!(
+        "install: checks, compile, durable block   {:>8.0} ms (command line included)",
+        start.elapsed().as_secs_f64() * 1e3
+    );
+    let start = Instant::now();
+    purlin.output(&["app", "call", "large", "touch"])?;
+    println!(
+        "first call                                {:>8.0} ms (command line included)",
+        start.elapsed().as_secs_f64() * 1e3
+    );
+    let start = Instant::now();
+    purlin.output(&["status"])?;
+    println!("the command line alone (status)           {:>8.0} ms", start.elapsed().as_secs_f64() * 1e3);
+    node.stop()
+}

@@ -1,0 +1,76 @@
+//! Running other programs and saying so.
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// The repository's folder.
+pub(crate) fn root() -> PathBuf {
+    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().map(Path::to_path_buf).unwrap_or(xtask)
+}
+
+/// Cargo, in the repository's folder.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Runs a command with its output shown; an error names it.
+pub(crate) fn run(mut command: Command) -> Result<()> {
+    let shown = shown(&command);
+    let status = command.status().with_context(|| format!("could not start: {shown}"))?;
+    if !status.success() {
+        bail!("{shown}: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command and returns its standard output; an error holds what it printed.
+pub(crate) fn capture(mut command: Command) -> Result<String> {
+    let shown = shown(&command);
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("could not start: {shown}"))?;
+    if !output.status.success() {
+        bail!("{shown}: {}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
+    }
+    Ok(text(&output.stdout))
+}
+
+/// Runs a step, saying what it is and how long it took.
+pub(crate) fn step<T>(what: &str, action: impl FnOnce() -> Result<T>) -> Result<T> {
+    println!("== {what}");
+    let start = Instant::now();
+    let result = action().with_context(|| format!("step failed: {what}"));
+    println!("-- {what}: {:.1} s", start.elapsed().as_secs_f64());
+    result
+}
+
+/// Builds packages of this workspace, or with none named all targets of all, in the profile that everything
+/// shares; returns the folder of the binaries.
+pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
+    let mut command = cargo(&["build", "--locked"]);
+    if packages.is_empty() {
+        command.args(["--workspace", "--all-targets"]);
+    }
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    run(command)?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&capture(cargo(&["metadata", "--no-deps", "--format-version", "1"]))?)?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
+    Ok(PathBuf::from(target).join("debug"))
+}
+
+fn shown(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
+    words.join(" ")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,40 @@
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash`.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod command;
+mod crash;
+mod demo;
+mod node;
+mod setup;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Builds, tests, measures and shows Purlin")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Show the whole journey on a temporary node: install, call, stream, restart, prove
+    Demo(demo::Args),
+    /// Run every check: format, lints, unit, integration, wasm and doc tests, then the demo
+    Test(test::Args),
+    /// Measure: the floor and a token transfer, a node end to end, install, start, memory
+    Bench(bench::Args),
+    /// Kill a node during a stream of transactions, many times, and see that nothing was lost
+    Crash(crash::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Crash(args) => crash::run(&args),
+    }
+}

@@ -1,0 +1,92 @@
+//! Brings what the build needs and the machine lacks.
+
+use anyhow::{Result, bail};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::command::{capture, root, run};
+
+/// Debian packages that RocksDB's build needs: a C++ compiler, and libclang for its bindings.
+const PACKAGES: &[&str] = &["g++", "clang", "libclang-dev"];
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+/// Installs the wasm target and clang, or says which command does.
+pub(crate) fn ensure() -> Result<()> {
+    ensure_wasm_target()?;
+    ensure_clang()
+}
+
+fn ensure_wasm_target() -> Result<()> {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", WASM_TARGET]).current_dir(root());
+    if capture(rustc).is_ok_and(|folder| Path::new(folder.trim()).is_dir()) {
+        return Ok(());
+    }
+    println!("installing the wasm target {WASM_TARGET}");
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", WASM_TARGET]).current_dir(root());
+    if let Err(error) = run(rustup) {
+        bail!(
+            "{error}\nthe wasm target is needed to build applications; run: rustup target add {WASM_TARGET}"
+        );
+    }
+    Ok(())
+}
+
+fn ensure_clang() -> Result<()> {
+    if works("c++") && libclang_is_here() {
+        return Ok(());
+    }
+    let by_hand = format!("apt-get update && apt-get install -y {}", PACKAGES.join(" "));
+    let is_root = capture({
+        let mut id = Command::new("id");
+        id.arg("-u");
+        id
+    })
+    .is_ok_and(|id| id.trim() == "0");
+    if !(is_root && works("apt-get")) {
+        bail!(
+            "a C++ compiler and libclang are needed to build RocksDB; run: sudo sh -c '{by_hand}'\n\
+             (other systems: install clang with its development files)"
+        );
+    }
+    println!("installing {}", PACKAGES.join(", "));
+    let mut update = Command::new("apt-get");
+    update.args(["update", "-qq"]);
+    run(update)?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq"]).args(PACKAGES).env("DEBIAN_FRONTEND", "noninteractive");
+    install.stdout(Stdio::null());
+    run(install)
+}
+
+fn works(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Looks where bindgen looks: `LIBCLANG_PATH`, then the usual library folders.
+fn libclang_is_here() -> bool {
+    if std::env::var_os("LIBCLANG_PATH").is_some() {
+        return true;
+    }
+    let mut folders: Vec<std::path::PathBuf> = [
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+    ]
+    .iter()
+    .map(Into::into)
+    .collect();
+    if let Ok(entries) = std::fs::read_dir("/usr/lib") {
+        let llvm = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm"));
+        folders.extend(llvm.map(|entry| entry.path().join("lib")));
+    }
+    folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with("libclang.so") || name.starts_with("libclang-") && name.contains(".so")
+    })
+}
