@@ -28,8 +28,8 @@ mod solo;
 mod twins;
 
 pub use port::{
-    Announcement, ConsensusEngine, Effect, Head, Input, Notice, Proposal, SigningRequest, TimerId, Verdict,
-    WhenEmpty,
+    Announcement, ConsensusEngine, Effect, Head, Input, Notice, Proposal, SignError, TimerId, Verdict,
+    VoteSigner, WhenEmpty,
 };
 pub use purlin_primitives::{BlockId, Height, TimestampMs};
 pub use solo::{CLOCK_WAIT_MS_MAX, SoloConfig, SoloEngine};

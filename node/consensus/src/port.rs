@@ -1,6 +1,10 @@
 //! The port: what an engine is told, and what it wants done.
 
-use purlin_primitives::{BlockHeader, BlockId, BlockSignature, Certificate, Height, TimestampMs};
+use purlin_primitives::{
+    BlockHeader, BlockId, BlockProposal, Certificate, Equivocation, Height, PublicKey, Seal, SignedProposal,
+    SignedVote, TimestampMs, ValidatorSet, Vote,
+};
+use std::sync::Arc;
 
 /// The last block of the chain, or its genesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,10 @@ pub enum Input {
         head: Head,
         /// The head's header when its certificate is missing: the process ended between storing and signing.
         uncertified: Option<Box<BlockHeader>>,
+        /// Who decides the next height.
+        validators: Arc<ValidatorSet>,
+        /// What [`Effect::Record`] kept and no later [`Effect::Commit`] made superfluous, oldest first.
+        records: Vec<Vec<u8>>,
     },
     /// At least one transaction waits in the pool. May be repeated.
     TransactionsWaiting,
@@ -85,21 +93,22 @@ pub enum Input {
         /// Whether it may be voted for.
         verdict: Verdict,
     },
-    /// Answer to [`Effect::Sign`]; the sign state is durable.
-    Signed {
-        /// Which block.
-        block: BlockId,
-        /// Its height.
-        height: Height,
-        /// This node's signature.
-        signature: BlockSignature,
-    },
     /// A block is durable: the answer to [`Effect::Commit`], in the order of those.
     Committed {
         /// The block, now the head.
         head: Head,
         /// Its header.
         header: Box<BlockHeader>,
+        /// Who decides the next height.
+        validators: Arc<ValidatorSet>,
+    },
+    /// A block of the height after the head and what shows that it is final, fetched from a peer. Nothing about
+    /// either was checked. The body can be had: [`Effect::ValidateBlock`] will not have to ask peers.
+    Certified {
+        /// Its header.
+        header: Box<BlockHeader>,
+        /// What is claimed to show it.
+        certificate: Certificate,
     },
     /// A timer went off.
     TimerElapsed {
@@ -124,16 +133,35 @@ pub enum WhenEmpty {
     Build,
 }
 
-/// What an engine asks to have signed; each purpose has its own hash domain and sign-state rule.
+/// Says why a signature was not given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SigningRequest {
-    /// A block, as its validator. Never two different ones at a height.
-    Block {
-        /// What is signed.
-        header: Box<BlockHeader>,
-        /// Its id.
-        id: BlockId,
+pub enum SignError {
+    /// It would contradict what was signed before. Not signing is right, and the node goes on.
+    Conflict {
+        /// What was signed before.
+        detail: String,
     },
+    /// The record could not be made durable. The node must stop.
+    Failed {
+        /// What went wrong.
+        detail: String,
+    },
+}
+
+/// Signs what an engine decides, with the validator's key.
+///
+/// The one effect that an engine waits for: a vote is counted and published with its signature, so there is no
+/// state in between. An implementation makes what it signs durable before it returns (DESIGN 1.4), and refuses
+/// whatever contradicts an earlier signature. The same thing may be signed again.
+pub trait VoteSigner: Send {
+    /// Returns the key.
+    fn public_key(&self) -> PublicKey;
+
+    /// Records a vote durably, then signs it.
+    fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError>;
+
+    /// Records a proposal durably, then signs it.
+    fn sign_proposal(&mut self, proposal: BlockProposal) -> Result<SignedProposal, SignError>;
 }
 
 /// What goes to every peer.
@@ -149,6 +177,11 @@ pub enum Announcement {
         /// For [`Input::Message`] on the other side.
         bytes: Vec<u8>,
     },
+    /// A block that was built here is proposed: peers need its body.
+    Block {
+        /// Which.
+        block: BlockId,
+    },
 }
 
 /// Something an operator should know.
@@ -158,6 +191,18 @@ pub enum Notice {
     ClockBehind {
         /// How far, in milliseconds.
         by_ms: u64,
+    },
+    /// A signature was refused because it would contradict an earlier one; the node stays silent there.
+    SignatureRefused {
+        /// What was signed before.
+        detail: String,
+    },
+    /// A round ended without a decision.
+    RoundFailed {
+        /// At which height.
+        height: Height,
+        /// Which round.
+        round: u32,
     },
 }
 
@@ -171,13 +216,18 @@ pub enum Effect {
         height: Height,
         /// Its time.
         time: TimestampMs,
+        /// What goes into its header for the engine.
+        seal: Seal,
         /// What to do when the pool is empty.
         when_empty: WhenEmpty,
     },
-    /// Fetch, check and execute a block that somebody proposed. Answered by [`Input::BlockValidated`].
+    /// Fetch, check and execute a block that somebody proposed. Answered by [`Input::BlockValidated`], once,
+    /// which may be never when nobody has it.
     ValidateBlock {
         /// Which.
         block: BlockId,
+        /// Its height: the next one.
+        height: Height,
     },
     /// Make a built or validated block durable and the head. Answered by [`Input::Committed`]. The next block may
     /// be built before the answer.
@@ -187,9 +237,14 @@ pub enum Effect {
         /// What shows that it is final, when the engine has it before the block is stored.
         certificate: Option<Certificate>,
     },
-    /// Record in the sign state, durably, then sign. Answered by [`Input::Signed`]. A refusal by the sign state
-    /// stops the node.
-    Sign(SigningRequest),
+    /// Keep for [`Input::Started`] after a crash. Durable before any later [`Effect::Publish`] is carried out;
+    /// forgotten when a block of this height is committed.
+    Record {
+        /// Height being decided.
+        height: Height,
+        /// Encoded by the engine.
+        bytes: Vec<u8>,
+    },
     /// Keep a committed block's certificate; from here on the block is reported as final.
     Certify {
         /// What shows it.
@@ -209,25 +264,38 @@ pub enum Effect {
     },
     /// Send to every peer.
     Publish(Announcement),
+    /// A peer sent a message of this engine that no honest node sends, or that is no message.
+    Blame {
+        /// Who sent it on.
+        peer: Vec<u8>,
+        /// What was wrong.
+        reason: String,
+    },
+    /// Bring evidence of a validator's misbehaviour into a block.
+    Evidence(Box<Equivocation>),
     /// Tell the operator.
     Report(Notice),
+    /// Stop the node: going on would not be safe.
+    Halt {
+        /// Why, and what to do.
+        reason: String,
+    },
 }
 
 /// Decides which block comes next.
 ///
-/// Rules for an engine: `handle` is pure and quick, the outcome depends on nothing but the sequence of calls;
-/// it never asks for a signature of anything but what it also asks to make durable, or has seen validated; after
-/// [`Effect::BuildProposal`] it asks for no other build until that is answered.
+/// Rules for an engine: `handle` is quick, and its outcome depends on nothing but the sequence of calls and the
+/// answers of its [`VoteSigner`]; it signs nothing that was not built here or seen validated, or is being made
+/// durable; after [`Effect::BuildProposal`] it asks for no other build until that is answered.
 ///
 /// Rules for a driver: inputs are given one at a time; `now` is the machine's clock and may go backwards;
-/// [`Input::Committed`] comes in order of height, after the block would survive a power cut. A failed write, a
-/// refused signature or an execution fault never reaches the engine: the node stops.
+/// [`Input::Committed`] comes in order of height, after the block would survive a power cut. A failed write or
+/// an execution fault never reaches the engine: the node stops.
 ///
-/// How the others fit: a BFT engine asks for [`Effect::ValidateBlock`] before it votes, sends votes with
-/// [`Announcement::Message`], reads them from [`Input::Message`], gets its rounds from timers, adds its votes to
-/// [`SigningRequest`], and hands [`Effect::Commit`] the certificate that two thirds have signed. A proof-of-work
-/// engine replaces signing by a search that the driver runs, and adds an effect that names the fork to
-/// go back to before a `Commit`.
+/// How they use it: the single validator commits what it built, then signs. A BFT engine asks for
+/// [`Effect::ValidateBlock`] before it votes, sends its messages with [`Announcement::Message`], reads them from
+/// [`Input::Message`], gets its rounds from timers, and hands [`Effect::Commit`] the certificate that two thirds
+/// have signed.
 pub trait ConsensusEngine: Send {
     /// Returns the name used in genesis, status and metrics.
     fn name(&self) -> &'static str;

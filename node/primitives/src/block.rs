@@ -3,7 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use purlin_abi::{AccountId, Hash32, Height, TimestampMs};
 
-use crate::{BlockId, ChainId, PublicKey, Signature, Transaction, hash_domain, merkle_root};
+use crate::{BlockId, ChainId, Transaction, hash_domain, merkle_root};
 
 /// Commits to a block and to everything before it.
 #[derive(
@@ -26,17 +26,39 @@ pub struct BlockHeader {
     pub state_root: Hash32,
     /// RFC 9162 Merkle root of the borsh receipts of the *parent*.
     pub receipts_root: Hash32,
+    /// What the engine of the chain needs to know of how it was made.
+    pub seal: Seal,
+}
+
+/// What a header says to the consensus engine.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, serde::Serialize, serde::Deserialize,
+)]
+#[serde(tag = "engine", rename_all = "lowercase")]
+pub enum Seal {
+    /// Proof of stake.
+    Pos {
+        /// Round in which it was first proposed; those whose turn it was in the rounds before missed it.
+        round: u32,
+    },
+    /// Proof of work.
+    Pow {
+        /// Largest hash allowed, in the compact form of Bitcoin's `nBits`.
+        target: u32,
+        /// What was searched for.
+        nonce: u64,
+    },
+}
+
+impl Seal {
+    /// The seal of a block proposed in the first round.
+    pub const FIRST_ROUND: Self = Self::Pos { round: 0 };
 }
 
 impl BlockHeader {
     /// Returns the block's id.
     pub fn id(&self) -> BlockId {
         BlockId::new(hash_domain("purlin.block.v1", &self.bytes()))
-    }
-
-    /// Returns the digest that validators sign.
-    pub(crate) fn signing_hash(&self) -> Hash32 {
-        hash_domain("purlin.block.signature.v1", &self.bytes())
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -59,31 +81,4 @@ impl Block {
         let leaves: Vec<&[u8; 32]> = ids.iter().map(|id| id.as_bytes()).collect();
         merkle_root(&leaves)
     }
-}
-
-/// One validator's signature of a block.
-#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct BlockSignature {
-    /// Whose.
-    pub public_key: PublicKey,
-    /// Over the header, in a domain of its own.
-    pub signature: Signature,
-}
-
-impl BlockSignature {
-    /// Checks the signature and returns the validator's account.
-    pub fn verify(&self, header: &BlockHeader) -> Option<AccountId> {
-        self.public_key.verify_digest(&header.signing_hash(), &self.signature)
-    }
-}
-
-/// Shows that enough validators signed a block; kept beside it, not in it.
-#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Certificate {
-    /// Which block.
-    pub block: BlockId,
-    /// Its height.
-    pub height: Height,
-    /// In order of public key, none twice.
-    pub signatures: Vec<BlockSignature>,
 }

@@ -22,6 +22,96 @@ pub struct Parameters {
     pub expiry_blocks_max: u64,
     /// Version of [`purlin_abi::GasSchedule`].
     pub gas_schedule: u32,
+    /// Which engine decides, and its rules.
+    pub consensus: ConsensusRules,
+}
+
+/// Which engine decides, and its rules.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(tag = "engine", rename_all = "lowercase", deny_unknown_fields)]
+pub enum ConsensusRules {
+    /// Proof of stake: validators vote, a committed block is final.
+    Pos(PosRules),
+    /// Proof of work: the heaviest chain, final behind the undo window.
+    Pow(PowRules),
+}
+
+/// Rules of proof of stake.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PosRules {
+    /// Blocks of an epoch; the validator set changes between epochs only.
+    pub epoch_blocks: u64,
+    /// Epochs from unbonding until the stake is back; also how long misbehaviour can be punished.
+    pub unbonding_epochs: u64,
+    /// Least stake of a validator.
+    pub stake_min: Amount,
+    /// Native units that one unit of voting power stands for; at least 1.
+    pub stake_per_power: Amount,
+    /// Most validators; those with the most stake.
+    pub validators_max: u32,
+    /// Minted for the proposer of each block.
+    pub block_reward: Amount,
+    /// Part of the stake that signing two conflicting things costs, in ten-thousandths.
+    pub slash_equivocation_bp: u32,
+    /// Turns to propose that a validator may miss in a row before it is jailed.
+    pub missed_turns_max: u32,
+    /// Epochs that a jailed validator waits before it may return.
+    pub jail_epochs: u64,
+}
+
+impl Default for PosRules {
+    fn default() -> Self {
+        Self {
+            epoch_blocks: 600,
+            unbonding_epochs: 24,
+            stake_min: Amount::new(1),
+            stake_per_power: Amount::new(1),
+            validators_max: 100,
+            block_reward: Amount::ZERO,
+            slash_equivocation_bp: 500,
+            missed_turns_max: 50,
+            jail_epochs: 1,
+        }
+    }
+}
+
+/// Rules of proof of work.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PowRules {
+    /// Wanted time from block to block, in milliseconds.
+    pub block_time_ms: u64,
+    /// Time after which being ahead or behind of schedule by itself doubles or halves the target, in
+    /// milliseconds: ASERT's half-life.
+    pub half_life_ms: u64,
+    /// Target of the first block, in the compact form of Bitcoin's `nBits`; also the easiest.
+    pub target_start: u32,
+    /// How far a block's time may be ahead of a node's clock, in milliseconds.
+    pub future_ms_max: u64,
+    /// Minted for the miner of each block.
+    pub block_reward: Amount,
+    /// Blocks on top after which applications call a block confirmed.
+    pub confirmations: u64,
+}
+
+impl Default for PowRules {
+    fn default() -> Self {
+        Self {
+            block_time_ms: 10_000,
+            half_life_ms: 600_000,
+            target_start: 0x1f00_ffff,
+            future_ms_max: 15_000,
+            block_reward: Amount::new(1_000_000),
+            confirmations: 12,
+        }
+    }
+}
+
+impl Default for ConsensusRules {
+    fn default() -> Self {
+        Self::Pos(PosRules::default())
+    }
 }
 
 impl Default for Parameters {
@@ -33,6 +123,7 @@ impl Default for Parameters {
             fee_per_million_gas_min: Amount::ZERO,
             expiry_blocks_max: 100_000,
             gas_schedule: 1,
+            consensus: ConsensusRules::default(),
         }
     }
 }

@@ -7,8 +7,8 @@ use purlin_abi::{AccountId, Hash32};
 use sha3::{Digest, Keccak256};
 use std::fmt;
 
-use crate::block::{BlockHeader, BlockSignature};
 use crate::transaction::{Transaction, TransactionBody};
+use crate::vote::{BlockProposal, SignedProposal, SignedVote, Vote};
 
 /// Says why bytes are not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -172,9 +172,16 @@ impl SecretKey {
         Transaction { body, public_key: self.public_key(), signature }
     }
 
-    /// Signs a block as its validator. Callers record the height first (DESIGN 1.4).
-    pub fn sign_block(&self, header: &BlockHeader) -> BlockSignature {
-        BlockSignature { public_key: self.public_key(), signature: self.sign_digest(&header.signing_hash()) }
+    /// Signs a vote. Callers record it durably first (DESIGN 1.4).
+    pub fn sign_vote(&self, vote: Vote) -> SignedVote {
+        let signature = self.sign_digest(&vote.signing_hash());
+        SignedVote { vote, public_key: self.public_key(), signature }
+    }
+
+    /// Signs a proposal. Callers record it durably first.
+    pub fn sign_proposal(&self, proposal: BlockProposal) -> SignedProposal {
+        let signature = self.sign_digest(&proposal.signing_hash());
+        SignedProposal { proposal, public_key: self.public_key(), signature }
     }
 
     fn sign_digest(&self, digest: &Hash32) -> Signature {

@@ -33,10 +33,14 @@ mod key;
 mod merkle;
 mod receipt;
 mod transaction;
+mod validator;
+mod vote;
 
-pub use block::{Block, BlockHeader, BlockSignature, Certificate};
+pub use block::{Block, BlockHeader, Seal};
 pub use chain_id::{ChainId, ParseChainIdError};
-pub use genesis::{Genesis, GenesisAccount, GenesisValidator, Parameters};
+pub use genesis::{
+    ConsensusRules, Genesis, GenesisAccount, GenesisValidator, Parameters, PosRules, PowRules,
+};
 pub use hash::{BlockId, CodeHash, TransactionId, hash_domain};
 pub use key::{KeyError, PublicKey, SecretKey, Signature};
 pub use merkle::merkle_root;
@@ -49,3 +53,8 @@ pub use transaction::{
     Action, DecodeTransactionError, Transaction, TransactionBody, VerifiedTransaction,
     VerifyTransactionError, app_account,
 };
+pub use validator::{
+    BlockSignature, Certificate, CertificateError, TOTAL_POWER_MAX, VALIDATORS_MAX, Validator, ValidatorSet,
+    ValidatorSetError,
+};
+pub use vote::{BlockProposal, Equivocation, EvidenceError, SignedProposal, SignedVote, Vote, VoteKind};

@@ -5,7 +5,7 @@ use purlin_abi::{AccountId, Amount, AppId, DeviceId, Gas, Height, limits};
 use sha3::{Digest, Keccak256};
 use std::sync::Arc;
 
-use crate::{ChainId, PublicKey, Signature, TransactionId, hash_domain};
+use crate::{ChainId, Equivocation, PublicKey, Signature, TransactionId, hash_domain};
 
 /// One thing a transaction does. Actions run in order; if one fails, none has an effect, the fee and the nonce
 /// are spent, and the receipt says why.
@@ -100,6 +100,25 @@ pub enum Action {
     RevokeDevice {
         /// Which.
         id: DeviceId,
+    },
+    /// Puts native units of the sender at stake for validating.
+    Bond {
+        /// The key that will sign blocks; its account must be the sender.
+        validator: PublicKey,
+        /// How much, on top of what is at stake already.
+        amount: Amount,
+    },
+    /// Takes native units of the sender out of stake; they come back after the unbonding time.
+    Unbond {
+        /// How much.
+        amount: Amount,
+    },
+    /// Lets a validator that was jailed for absence take part again.
+    Unjail,
+    /// Shows that a validator signed two things that exclude each other.
+    ReportEquivocation {
+        /// The proof.
+        evidence: Equivocation,
     },
 }
 

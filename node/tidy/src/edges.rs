@@ -13,6 +13,7 @@ pub const PURE: &[&str] = &[
     "node/mempool",
     "node/consensus",
     "node/chain",
+    "node/sync",
 ];
 
 /// What a pure crate never names: runtimes, sockets, engines, disks, randomness.
