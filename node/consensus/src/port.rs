@@ -256,6 +256,15 @@ pub enum Effect {
         /// Encoded by the engine.
         bytes: Vec<u8>,
     },
+    /// Keep the body of a built or validated block for after a crash, as [`Effect::Record`] keeps its bytes. When
+    /// all validators lose power at once, those who precommitted it must be able to show it: nothing else can be
+    /// decided any more.
+    KeepBody {
+        /// Which.
+        block: BlockId,
+        /// Its height.
+        height: Height,
+    },
     /// Keep a committed block's certificate; from here on the block is reported as final.
     Certify {
         /// What shows it.

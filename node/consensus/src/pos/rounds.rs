@@ -224,6 +224,9 @@ impl PosEngine {
         rounds.blocks.insert(block, known);
         let entry = Entry::Block(BlockSeal { block, round: known.seal_round, valid: known.valid });
         let height = rounds.height;
+        if known.valid {
+            self.effects.push(Effect::KeepBody { block, height });
+        }
         self.effects.push(Effect::Record { height, bytes: Record { height, entry }.encode() });
     }
 

@@ -181,6 +181,7 @@ enum Event {
 struct Disk {
     chain: Vec<(BlockHeader, Option<Certificate>)>,
     records: Vec<(Height, Vec<u8>)>,
+    bodies: Vec<(Height, BlockHeader)>,
 }
 
 /// One process.
@@ -191,6 +192,7 @@ pub(crate) struct Node {
     life: u64,
     disk: Disk,
     unflushed: Vec<(Height, Vec<u8>)>,
+    unkept: Vec<(Height, BlockHeader)>,
     bodies: BTreeMap<BlockId, BlockHeader>,
     executed: BTreeSet<BlockId>,
     wanted: BTreeSet<BlockId>,
@@ -257,6 +259,7 @@ impl World {
             life: 0,
             disk: Disk::default(),
             unflushed: Vec::new(),
+            unkept: Vec::new(),
             bodies: BTreeMap::new(),
             executed: BTreeSet::new(),
             wanted: BTreeSet::new(),
@@ -324,6 +327,7 @@ impl World {
         node.engine = None;
         node.life += 1;
         node.unflushed.clear();
+        node.unkept.clear();
         node.bodies.clear();
         node.executed.clear();
         node.wanted.clear();
@@ -343,6 +347,8 @@ impl World {
         let one = &mut self.nodes[node];
         one.restarts += 1;
         one.bodies = one.disk.chain.iter().map(|(header, _)| (header.id(), header.clone())).collect();
+        let kept = one.disk.bodies.iter().map(|(_, header)| (header.id(), header.clone()));
+        one.bodies.extend(kept);
         let mut engine = match &one.signer {
             Some(signer) => PosEngine::new(CONFIG, chain_id(), Box::new(signer.clone())),
             None => PosEngine::follower(CONFIG, chain_id()),
@@ -407,6 +413,10 @@ impl World {
                 assert!(certificate.is_for(&last.0));
                 last.1 = Some(certificate);
             }
+            Effect::KeepBody { block, height } => {
+                let one = &mut self.nodes[node];
+                one.unkept.push((height, one.bodies[&block].clone()));
+            }
             Effect::Record { height, bytes } => self.nodes[node].unflushed.push((height, bytes)),
             Effect::SetTimer { timer, after_ms } => {
                 self.sequence += 1;
@@ -445,6 +455,7 @@ impl World {
     fn publish(&mut self, node: usize, announcement: Announcement) {
         let one = &mut self.nodes[node];
         one.disk.records.append(&mut one.unflushed);
+        one.disk.bodies.append(&mut one.unkept);
         let parcel = match announcement {
             Announcement::Certified { certificate } => {
                 let (header, _) = &one.disk.chain[certificate.height.get() as usize - 1];
@@ -616,6 +627,8 @@ impl World {
         one.disk.chain.push((header.clone(), certificate));
         one.disk.records.retain(|(at, _)| *at > height);
         one.unflushed.retain(|(at, _)| *at > height);
+        one.disk.bodies.retain(|(at, _)| *at > height);
+        one.unkept.retain(|(at, _)| *at > height);
         if header.transactions_root != Hash32::ZERO {
             one.pool = one.pool.saturating_sub(1);
         }
