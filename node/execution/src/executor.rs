@@ -6,7 +6,7 @@ use purlin_chain::{
     BlockContext, CallReport, Diagnostic, ExecutedBlock, ExecutionFault, Executor, InclusionError, Policy,
     QueryRequest, Rejected,
 };
-use purlin_modules::{NativeModule, accounts};
+use purlin_modules::{BlockEnd, ModuleError, NativeModule, accounts};
 use purlin_primitives::{
     Amount, Gas, Genesis, Parameters, Receipt, TransactionBody, TransactionId, VerifiedTransaction,
 };
@@ -132,6 +132,16 @@ struct Candidate<'a> {
     body: &'a TransactionBody,
 }
 
+/// There is nobody to tell that a rule was broken at the end of a block: this node cannot go on.
+fn rule_fault(place: &str, error: ModuleError) -> ExecutionFault {
+    match verdict(error) {
+        Ok(failure) => ExecutionFault::Engine {
+            detail: format!("the end of a block breaks a rule of {place}: {}", failure.message),
+        },
+        Err(fault) => fault,
+    }
+}
+
 /// A block that grows.
 struct Building<'a> {
     slot: Slot,
@@ -188,15 +198,16 @@ impl<'a> Building<'a> {
         Ok(Ok((receipt, self.slot.session_mut().diagnostics.take())))
     }
 
-    /// Pays the proposer and returns what changed.
+    /// Pays the proposer, lets every module do what is due at the end of a block, and returns what changed.
     fn finish(mut self) -> Result<Changes, ExecutionFault> {
-        let overlay = &mut self.slot.session_mut().overlay;
-        accounts::credit(overlay, &self.context.proposer, self.fees).map_err(|error| {
-            match verdict(error) {
-                Ok(failure) => ExecutionFault::Engine { detail: failure.message },
-                Err(fault) => fault,
-            }
-        })?;
+        let session = self.slot.session_mut();
+        let BlockContext { height, time, proposer, seal, ref parameters, .. } = *self.context;
+        let overlay = &mut session.overlay;
+        accounts::credit(overlay, &proposer, self.fees).map_err(|error| rule_fault("the fees", error))?;
+        let end = BlockEnd { height, time, proposer, seal, parameters };
+        for module in &session.shared.modules {
+            module.end_block(overlay, &end).map_err(|error| rule_fault(module.name(), error))?;
+        }
         Ok(self.slot.into_session().overlay.into_changes()?)
     }
 }

@@ -3,7 +3,9 @@
 use purlin_abi::{GasSchedule, limits};
 use purlin_capabilities::HostFault;
 use purlin_chain::BlockContext;
-use purlin_primitives::{AccountId, AppId, CallFailure, Event, FailureCode, Height, TimestampMs};
+use purlin_primitives::{
+    AccountId, AppId, CallFailure, ChainId, Event, FailureCode, Height, Parameters, TimestampMs,
+};
 use purlin_state::{Checkpoint, Overlay, StateKey, StateReader, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) overlay: Overlay,
     pub(crate) schedule: GasSchedule,
+    pub(crate) chain_id: ChainId,
+    pub(crate) parameters: Arc<Parameters>,
     pub(crate) height: Height,
     pub(crate) time: TimestampMs,
     /// Who sent the transaction.
@@ -53,6 +57,8 @@ impl Session {
             shared,
             overlay: Overlay::new(state),
             schedule,
+            chain_id: context.chain_id.clone(),
+            parameters: context.parameters.clone(),
             height: context.height,
             time: context.time,
             sender: AccountId::ZERO,

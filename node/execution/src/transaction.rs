@@ -212,8 +212,13 @@ fn run_native(slot: &mut Slot, meter: &mut Meter, action: &Action) -> Result<(),
     for module in &shared.modules {
         if let Some(price) = module.price(&session.schedule, action) {
             meter.charge(price.get())?;
-            let context =
-                ModuleContext { sender: session.sender, height: session.height, time: session.time };
+            let context = ModuleContext {
+                chain_id: &session.chain_id,
+                parameters: &session.parameters,
+                sender: session.sender,
+                height: session.height,
+                time: session.time,
+            };
             return Ok(module.apply(&mut session.overlay, &context, action)?);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 0x01 account(20) -> balance u128 little-endian | nonce u64 little-endian
-//! 0x07 "supply"    -> u128 little-endian: sum of all balances, set once at genesis
+//! 0x07 "supply"    -> u128 little-endian: sum of all balances and of what validators have at stake; grows by
+//!                     block rewards, shrinks by what is slashed
 //! ```
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -133,7 +134,7 @@ pub fn transfer(
     Ok(put(state, to, &receiver)?)
 }
 
-/// Returns the sum of all balances, as the genesis made it.
+/// Returns the sum of all balances and of all that is at stake or on its way back from there.
 pub fn supply(state: &mut (impl StateRead + ?Sized)) -> Result<Amount, StoreError> {
     match state.get(&StateKey::module("supply"))? {
         Some(bytes) => decode("supply", &bytes),
@@ -141,7 +142,8 @@ pub fn supply(state: &mut (impl StateRead + ?Sized)) -> Result<Amount, StoreErro
     }
 }
 
-/// Makes native units out of nothing: for genesis and test hosts only.
+/// Makes native units out of nothing: for genesis, block rewards and test hosts only. Fails before it changes
+/// anything.
 pub fn mint(
     state: &mut (impl StateAccess + ?Sized),
     id: &AccountId,
@@ -149,8 +151,35 @@ pub fn mint(
 ) -> Result<(), ModuleError> {
     let total = supply(state)?.checked_add(amount).ok_or(AccountError::Overflow { account: *id, amount })?;
     credit(state, id, amount)?;
-    state.set(&StateKey::module("supply"), encode(&total));
+    put_supply(state, total);
     Ok(())
+}
+
+/// Counts native units that no balance has: what the genesis puts at stake for `owner`.
+pub(crate) fn issue(
+    state: &mut (impl StateAccess + ?Sized),
+    owner: &AccountId,
+    amount: Amount,
+) -> Result<(), ModuleError> {
+    let total =
+        supply(state)?.checked_add(amount).ok_or(AccountError::Overflow { account: *owner, amount })?;
+    put_supply(state, total);
+    Ok(())
+}
+
+/// Stops counting native units that somebody lost and nobody got.
+pub(crate) fn burn(state: &mut (impl StateAccess + ?Sized), amount: Amount) -> Result<(), StoreError> {
+    let total = supply(state)?;
+    let left = total.checked_sub(amount).ok_or_else(|| StoreError::Corrupt {
+        place: "supply".into(),
+        detail: format!("it is {total}, and {amount} were at stake"),
+    })?;
+    put_supply(state, left);
+    Ok(())
+}
+
+fn put_supply(state: &mut (impl StateAccess + ?Sized), total: Amount) {
+    state.set(&StateKey::module("supply"), encode(&total));
 }
 
 /// Transfers, and the balances of the genesis.
@@ -174,7 +203,7 @@ impl NativeModule for Accounts {
     fn apply(
         &self,
         state: &mut dyn StateAccess,
-        context: &ModuleContext,
+        context: &ModuleContext<'_>,
         action: &Action,
     ) -> Result<(), ModuleError> {
         match action {

@@ -1,4 +1,4 @@
-//! Applies the native rules of accounts, applications and devices to state.
+//! Applies the native rules of accounts, applications, devices and staking to state.
 //!
 //! Every rule is a function of state and input: nothing here reads a clock, runs a guest or keeps anything
 //! between calls. What breaks a rule is a [`ModuleError`]; [`ModuleError::into_failure`] turns it into the
@@ -15,8 +15,9 @@
 //! # Ok::<(), purlin_modules::ModuleError>(())
 //! ```
 //!
-//! [`NativeModule`] is the plug-in point: [`accounts::Accounts`] and [`devices::Devices`] implement it. The
-//! rules of [`apps`] are functions, because their steps run guests in between; `purlin-execution` drives them.
+//! [`NativeModule`] is the plug-in point: [`accounts::Accounts`], [`devices::Devices`] and [`staking::Staking`]
+//! implement it. The rules of [`apps`] are functions, because their steps run guests in between;
+//! `purlin-execution` drives them.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -24,6 +25,7 @@ pub mod accounts;
 pub mod apps;
 pub mod devices;
 mod module;
+pub mod staking;
 
 pub use access::{MemoryState, StateAccess, StateRead};
-pub use module::{ModuleContext, ModuleError, NativeModule, standard};
+pub use module::{BlockEnd, ModuleContext, ModuleError, NativeModule, standard};

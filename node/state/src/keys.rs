@@ -1,4 +1,4 @@
-//! Where everything lies in state.
+//! Where everything lies in state. Numbers in keys are big-endian, so that they sort.
 //!
 //! ```text
 //! 0x01 account(20)                       AccountRecord                  (modules/accounts)
@@ -8,9 +8,13 @@
 //! 0x05 device-id                         DeviceEntry                    (modules/devices)
 //! 0x06 index u8, value, 0x00, device-id  device look-ups                (modules/devices)
 //! 0x07 name                              module-wide values             (modules)
+//! 0x08 account(20)                       ValidatorRecord                (modules/staking)
+//! 0x09 !stake u128, public key(33)       candidates, most stake first   (modules/staking)
+//! 0x0a height u64, account(20)           stake to be released then      (modules/staking)
+//! 0x0b height u64                        ValidatorSet from there on     (modules/staking)
 //! ```
 
-use purlin_primitives::{AccountId, AppId, DeviceId};
+use purlin_primitives::{AccountId, Amount, AppId, DeviceId, Height, PublicKey};
 
 /// First byte of a state key: who owns the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,14 @@ pub enum StatePrefix {
     DeviceIndex = 6,
     /// Module-wide values.
     Module = 7,
+    /// Validators and what they have at stake.
+    Validator = 8,
+    /// Those who may be chosen as validators, most stake first.
+    ValidatorByStake = 9,
+    /// Stake on its way back, by the height at which it arrives.
+    Unbonding = 10,
+    /// Validator sets, by the first height at which they decide.
+    ValidatorSet = 11,
 }
 
 /// Builds state keys.
@@ -81,6 +93,28 @@ impl StateKey {
     /// Key of a module-wide value.
     pub fn module(name: &str) -> Vec<u8> {
         Self::with(StatePrefix::Module, &[name.as_bytes()])
+    }
+
+    /// Key of a validator's record.
+    pub fn validator(account: &AccountId) -> Vec<u8> {
+        Self::with(StatePrefix::Validator, &[account.as_bytes()])
+    }
+
+    /// Key of a candidate: most stake first, then by public key.
+    pub fn validator_by_stake(stake: Amount, public_key: &PublicKey) -> Vec<u8> {
+        let descending = (!stake.get()).to_be_bytes();
+        Self::with(StatePrefix::ValidatorByStake, &[&descending, public_key.as_bytes()])
+    }
+
+    /// Key of stake that is released at the end of a block; without an account, the prefix of all of them.
+    pub fn unbonding(height: Height, account: Option<&AccountId>) -> Vec<u8> {
+        let account = account.map_or(&[][..], |account| account.as_bytes());
+        Self::with(StatePrefix::Unbonding, &[&height.get().to_be_bytes(), account])
+    }
+
+    /// Key of the validator set that decides from a height on.
+    pub fn validator_set(from: Height) -> Vec<u8> {
+        Self::with(StatePrefix::ValidatorSet, &[&from.get().to_be_bytes()])
     }
 
     /// Returns the first key after every key that starts with `prefix`.

@@ -112,6 +112,26 @@ failure_codes! {
     BadLifecycle = 35, "bad_lifecycle";
     /// Dependencies lead back to the application itself; the message shows the circle.
     CircularDependency = 36, "circular_dependency";
+    /// This chain has no staking: another engine decides.
+    NoStaking = 37, "no_staking";
+    /// Not a validator, or not at the height in question.
+    NotValidator = 38, "not_validator";
+    /// A validator would have less at stake than the chain asks for.
+    StakeTooSmall = 39, "stake_too_small";
+    /// More was asked back than is at stake.
+    InsufficientStake = 40, "insufficient_stake";
+    /// Nobody would be left to decide.
+    LastValidator = 41, "last_validator";
+    /// The validator signed two conflicting things and is out for good.
+    ValidatorTombstoned = 42, "validator_tombstoned";
+    /// The validator is jailed and its time is not over.
+    ValidatorJailed = 43, "validator_jailed";
+    /// The validator is not jailed.
+    NotJailed = 44, "not_jailed";
+    /// The evidence proves nothing; the message says why.
+    BadEvidence = 45, "bad_evidence";
+    /// The evidence is of a height that can no longer, or not yet, be punished.
+    EvidenceExpired = 46, "evidence_expired";
 }
 
 impl fmt::Display for FailureCode {

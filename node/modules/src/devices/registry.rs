@@ -121,7 +121,7 @@ fn require_owned(
 /// Changes an owned device in `edit` and writes it.
 fn change(
     state: &mut dyn StateAccess,
-    context: &ModuleContext,
+    context: &ModuleContext<'_>,
     id: &DeviceId,
     edit: impl FnOnce(&mut dyn StateAccess, &mut DeviceEntry) -> Result<(), ModuleError>,
 ) -> Result<(), ModuleError> {
@@ -199,7 +199,7 @@ impl NativeModule for Devices {
     fn apply(
         &self,
         state: &mut dyn StateAccess,
-        context: &ModuleContext,
+        context: &ModuleContext<'_>,
         action: &Action,
     ) -> Result<(), ModuleError> {
         match action {

@@ -1,5 +1,5 @@
 use purlin_abi::{DeviceFilter, DeviceKey, DeviceStatus, KeyAlgorithm};
-use purlin_primitives::{AccountId, Action, DeviceId, FailureCode, Height, TimestampMs};
+use purlin_primitives::{AccountId, Action, DeviceId, FailureCode, Height, Parameters, TimestampMs};
 use serde_json::json;
 
 use super::{Devices, device, entry, list};
@@ -44,7 +44,13 @@ fn apply(
     height: u64,
     action: &Action,
 ) -> Result<(), FailureCode> {
-    let context = ModuleContext { sender, height: Height::new(height), time: TimestampMs::ZERO };
+    let context = ModuleContext {
+        chain_id: &"test".parse().unwrap(),
+        parameters: &Parameters::default(),
+        sender,
+        height: Height::new(height),
+        time: TimestampMs::ZERO,
+    };
     assert!(Devices.price(&purlin_abi::GasSchedule::V1, action).is_some());
     let mut copy = state.clone();
     match Devices.apply(&mut copy, &context, action) {
