@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, StopReason};
 use super::pipeline::{BuildJob, Built, CommitJob, Message, Sealed};
-use super::records::RecordLog;
+use super::records::{Record, RecordLog};
 use super::tracker::FinalBlock;
 use crate::clock::system_time;
 use crate::metrics::add;
@@ -118,8 +118,9 @@ pub(super) struct Driver<S> {
 }
 
 impl<S: KeyValueStore> Driver<S> {
-    pub(super) fn new(parts: DriverParts<S>, started: Input) -> Self {
-        Self {
+    /// `bodies` are the blocks that were kept for after a crash.
+    pub(super) fn new(parts: DriverParts<S>, started: Input, bodies: Vec<Block>) -> Self {
+        let mut driver = Self {
             parts,
             timers: BTreeMap::new(),
             built: BTreeMap::new(),
@@ -128,7 +129,9 @@ impl<S: KeyValueStore> Driver<S> {
             storing: BTreeMap::new(),
             inputs: VecDeque::from([started]),
             stopping: false,
-        }
+        };
+        bodies.into_iter().for_each(|block| driver.keep_body(block));
+        driver
     }
 
     /// Runs until the node stops. Blocks that are being stored are finished and signed before a wanted stop.
@@ -241,10 +244,10 @@ impl<S: KeyValueStore> Driver<S> {
                 self.judge_wanted(now);
                 return Ok(());
             }
-            Message::Certified { block, certificate } => {
+            Message::Certified { block, certificate, from } => {
                 let header = Box::new(block.header.clone());
                 self.keep_body(*block);
-                Input::Certified { header, certificate }
+                Input::Certified { header, certificate, from }
             }
             Message::Committed(committed) => {
                 let height = committed.head.height;
@@ -323,9 +326,11 @@ impl<S: KeyValueStore> Driver<S> {
             Effect::Commit { .. } if self.stopping => {}
             Effect::Commit { block, certificate } => self.commit(block, certificate)?,
             Effect::Certify { certificate } => self.certify(&certificate)?,
-            Effect::Record { height, bytes } => {
-                let kept = self.parts.records.append(height, &bytes);
-                kept.map_err(|error| Halt(format!("votes could not be recorded: {error}; check the disk")))?;
+            Effect::Record { height, bytes } => self.record(height, &Record::Engine(bytes))?,
+            Effect::KeepBody { block, height } => {
+                if let Some(built) = self.built.get(&block) {
+                    self.record(height, &Record::Body(Box::new(built.pending.block().clone())))?;
+                }
             }
             Effect::SetTimer { timer, after_ms } => {
                 self.timers.insert(timer, now.elapsed + Duration::from_millis(after_ms));
@@ -344,6 +349,11 @@ impl<S: KeyValueStore> Driver<S> {
             Effect::Halt { reason } => return Err(Halt(reason)),
         }
         Ok(())
+    }
+
+    fn record(&mut self, height: Height, record: &Record) -> Result<(), Halt> {
+        let kept = self.parts.records.append(height, record);
+        kept.map_err(|error| Halt(format!("votes could not be recorded: {error}; check the disk")))
     }
 
     fn publish(&mut self, announcement: Announcement) -> Result<(), Halt> {
@@ -434,6 +444,7 @@ fn report(notice: &Notice) {
         Notice::SignatureRefused { detail } => {
             tracing::warn!(detail, "a signature was refused; this validator is silent there");
         }
+        Notice::Fault { detail } => tracing::warn!(detail, "the consensus engine survived a fault"),
         Notice::RoundFailed { height, round } => {
             tracing::info!(%height, round, "a round ended without a decision");
         }

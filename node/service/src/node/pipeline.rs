@@ -45,7 +45,7 @@ pub(super) enum Message {
     /// The body of a block that a peer proposed or that is final. Its header commits to the transactions.
     Body(Box<Block>),
     /// A final block from a peer; nothing of it was checked but that the header commits to the transactions.
-    Certified { block: Box<Block>, certificate: Certificate },
+    Certified { block: Box<Block>, certificate: Certificate, from: Vec<u8> },
     /// The committer's answer.
     Committed(Box<CommittedBlock>),
     /// Finish what is being stored and end.
