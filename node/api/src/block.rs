@@ -1,7 +1,7 @@
 //! Blocks.
 
 use purlin_primitives::{
-    AccountId, BlockHeader, BlockId, ChainId, Gas, Hash32, Height, TimestampMs, TransactionId,
+    AccountId, BlockHeader, BlockId, ChainId, Gas, Hash32, Height, Seal, TimestampMs, TransactionId,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -60,6 +60,9 @@ pub struct HeaderView {
     /// Merkle root of the parent's receipts.
     #[schema(value_type = String)]
     pub receipts_root: Hash32,
+    /// For the consensus engine: `{"engine":"pos","round":0}`, or `{"engine":"pow","target":…,"nonce":…}`.
+    #[schema(value_type = Object)]
+    pub seal: Seal,
 }
 
 impl From<&BlockHeader> for HeaderView {
@@ -73,6 +76,7 @@ impl From<&BlockHeader> for HeaderView {
             transactions_root: header.transactions_root,
             state_root: header.state_root,
             receipts_root: header.receipts_root,
+            seal: header.seal,
         }
     }
 }
@@ -88,6 +92,7 @@ impl From<HeaderView> for BlockHeader {
             transactions_root: view.transactions_root,
             state_root: view.state_root,
             receipts_root: view.receipts_root,
+            seal: view.seal,
         }
     }
 }

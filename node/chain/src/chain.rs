@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use purlin_primitives::{
-    AccountId, Block, BlockHeader, BlockId, Certificate, Genesis, Hash32, Height, Parameters, Receipt,
+    AccountId, Block, BlockHeader, BlockId, Certificate, Genesis, Hash32, Height, Parameters, Receipt, Seal,
     TimestampMs, TransactionId,
 };
 use purlin_state::{
@@ -220,12 +220,19 @@ impl<S: KeyValueStore> Chain<S> {
     }
 
     /// Returns the context to execute a block in.
-    pub fn context(&self, height: Height, time: TimestampMs, proposer: AccountId) -> BlockContext {
+    pub fn context(
+        &self,
+        height: Height,
+        time: TimestampMs,
+        proposer: AccountId,
+        seal: Seal,
+    ) -> BlockContext {
         BlockContext {
             chain_id: self.genesis.chain_id.clone(),
             height,
             time,
             proposer,
+            seal,
             parameters: self.parameters.clone(),
         }
     }
@@ -235,6 +242,7 @@ impl<S: KeyValueStore> Chain<S> {
         &self,
         time: TimestampMs,
         proposer: AccountId,
+        seal: Seal,
         transactions: &[TransactionId],
     ) -> BlockHeader {
         let tip = self.tip();
@@ -247,6 +255,7 @@ impl<S: KeyValueStore> Chain<S> {
             transactions_root: Block::transactions_root(transactions),
             state_root: tip.state_root,
             receipts_root: tip.receipts_root,
+            seal,
         }
     }
 

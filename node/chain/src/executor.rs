@@ -1,7 +1,7 @@
 //! The port to execution.
 
 use purlin_primitives::{
-    AccountId, Amount, AppId, CallFailure, CallOutcome, ChainId, Gas, Height, Parameters, Receipt,
+    AccountId, Amount, AppId, CallFailure, CallOutcome, ChainId, Gas, Height, Parameters, Receipt, Seal,
     TimestampMs, TransactionId, VerifiedTransaction,
 };
 use purlin_state::{Changes, StateReader, StoreError};
@@ -18,6 +18,8 @@ pub struct BlockContext {
     pub time: TimestampMs,
     /// Who receives the fees.
     pub proposer: AccountId,
+    /// What the header says to the engine.
+    pub seal: Seal,
     /// The chain's rules.
     pub parameters: Arc<Parameters>,
 }

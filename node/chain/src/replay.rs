@@ -138,7 +138,8 @@ impl<S: KeyValueStore> Chain<S> {
             verified.map_err(|reason| ReplayError::Transaction { height, position, reason })
         });
         let verified = verified.collect::<Result<Vec<_>, _>>()?;
-        let context = replay.context(height, block.header.time, block.header.proposer);
+        let header = &block.header;
+        let context = replay.context(height, header.time, header.proposer, header.seal);
         let executed = executor
             .execute_block(replay.state(), &context, &verified, Policy::Refuse)
             .map_err(ChainError::from)?;

@@ -7,7 +7,7 @@ use common::*;
 use purlin_chain::{
     BlockFault, Chain, ChainError, EventCursor, EventFilter, ExecutedBlock, Opening, ReplayError,
 };
-use purlin_primitives::{Hash32, Height, Outcome, TimestampMs};
+use purlin_primitives::{Hash32, Height, Outcome, Seal, TimestampMs};
 use purlin_state::{
     Column, Durability, KeyValueStore, MemoryStore, Order, StateKey, StoreError, Trust, WriteBatch,
 };
@@ -68,7 +68,7 @@ fn a_reader_of_a_height_that_is_pruned_meanwhile_is_told() {
 #[test]
 fn proofs_hold_for_every_height_of_the_window() {
     let (_, chain) = grown(2, 12);
-    let validators = Trust::Validators(genesis().validators, genesis().chain_id);
+    let validators = Trust::Validators(genesis().validator_set().unwrap(), genesis().chain_id);
     for height in 6..12 {
         let model = read_all(&*chain.state_at(Height::new(height)).unwrap());
         let block = chain.header(Height::new(height + 1)).unwrap().unwrap().id();
@@ -120,7 +120,7 @@ fn overlapped_blocks_give_the_same_chain_as_one_after_the_other() {
                 .collect();
             let time = TimestampMs::new(1_000 + 100 * height);
             let proposer = key().public_key().account_id();
-            let context = chain.context(Height::new(height), time, proposer);
+            let context = chain.context(Height::new(height), time, proposer, Seal::FIRST_ROUND);
             let executed = purlin_chain::Executor::execute_block(
                 &TestExecutor,
                 state,
@@ -136,7 +136,7 @@ fn overlapped_blocks_give_the_same_chain_as_one_after_the_other() {
                 commit(sealed.remove(0));
             }
             let ids: Vec<_> = verified.iter().map(|transaction| transaction.id()).collect();
-            let header = chain.next_header(time, proposer, &ids);
+            let header = chain.next_header(time, proposer, Seal::FIRST_ROUND, &ids);
             let block = purlin_primitives::Block { header, transactions };
             let next = chain.begin(block, executed).unwrap();
             state = next.state();

@@ -17,7 +17,7 @@ use purlin_engine::floor::Floor;
 use purlin_execution::NodeExecutor;
 use purlin_package::PackageBuilder;
 use purlin_primitives::{
-    AccountId, Action, Amount, ChainId, Gas, Genesis, Height, Parameters, SecretKey, TimestampMs,
+    AccountId, Action, Amount, ChainId, Gas, Genesis, Height, Parameters, Seal, SecretKey, TimestampMs,
     TransactionBody, VerifiedTransaction,
 };
 use purlin_state::{
@@ -65,6 +65,7 @@ impl Bench {
             height: Height::new(1),
             time: TimestampMs::new(1),
             proposer: AccountId::ZERO,
+            seal: Seal::FIRST_ROUND,
             parameters: self.parameters.clone(),
         }
     }

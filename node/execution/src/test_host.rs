@@ -10,7 +10,7 @@ use purlin_chain::{BlockContext, ExecutionFault, Executor, QueryRequest};
 use purlin_modules::accounts;
 use purlin_package::PackageBuilder;
 use purlin_primitives::{
-    AccountId, Action, Amount, AppId, ChainId, Gas, Height, Outcome, Parameters, Receipt, TimestampMs,
+    AccountId, Action, Amount, AppId, ChainId, Gas, Height, Outcome, Parameters, Receipt, Seal, TimestampMs,
     TransactionBody, app_account,
 };
 use purlin_state::{
@@ -243,6 +243,7 @@ impl TestHost {
             height: block.height,
             time: block.time,
             proposer: AccountId::ZERO,
+            seal: Seal::FIRST_ROUND,
             parameters: self.parameters.clone(),
         }
     }

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use purlin_abi::{AccountId, Amount, Gas, TimestampMs};
 use serde::{Deserialize, Serialize};
 
-use crate::{BlockId, ChainId, PublicKey, hash_domain};
+use crate::{BlockId, ChainId, PublicKey, Validator, ValidatorSet, ValidatorSetError, hash_domain};
 
 /// Rules that every node of a chain must share.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -171,5 +171,15 @@ impl Genesis {
     pub fn id(&self) -> BlockId {
         let bytes = borsh::to_vec(self).expect("writing to memory cannot fail");
         BlockId::new(hash_domain("purlin.genesis.v1", &bytes))
+    }
+
+    /// Returns who decides the first blocks.
+    pub fn validator_set(&self) -> Result<ValidatorSet, ValidatorSetError> {
+        let validators = self.validators.iter().map(|GenesisValidator { public_key, power }| Validator {
+            public_key: *public_key,
+            account: public_key.account_id(),
+            power: *power,
+        });
+        ValidatorSet::new(validators.collect())
     }
 }

@@ -10,8 +10,8 @@ use purlin_api::{
 use purlin_chain::{CallReport, QueryRequest};
 use purlin_primitives::{
     AccountId, Action, Amount, AppId, Block, BlockHeader, BlockId, CallFailure, Certificate, ChainId,
-    CodeHash, DeviceId, Event, FailureCode, Gas, Hash32, Height, Outcome, Parameters, Receipt, TimestampMs,
-    Transaction, TransactionBody, TransactionId, app_account,
+    CodeHash, DeviceId, Event, FailureCode, Gas, Hash32, Height, Outcome, Parameters, Receipt, Seal,
+    TimestampMs, Transaction, TransactionBody, TransactionId, app_account,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +117,7 @@ impl FakeNode {
             transactions_root: Block::transactions_root(&ids),
             state_root: Hash32::ZERO,
             receipts_root: Hash32::ZERO,
+            seal: Seal::FIRST_ROUND,
         };
         let id = header.id();
         let mut receipts = Vec::new();

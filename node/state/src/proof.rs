@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use purlin_primitives::{
-    BlockHeader, BlockId, Certificate, ChainId, GenesisValidator, Height, PublicKey, TimestampMs,
+    BlockHeader, BlockId, Certificate, CertificateError, ChainId, Height, TimestampMs, ValidatorSet,
 };
 
 use crate::tree::{TreeProof, TreeProofError};
@@ -38,7 +38,7 @@ pub enum Trust {
     /// That this block is part of the chain.
     Block(BlockId),
     /// That more than two thirds of these validators' power sign nothing but blocks of this chain.
-    Validators(Vec<GenesisValidator>, ChainId),
+    Validators(ValidatorSet, ChainId),
 }
 
 /// What a proof shows.
@@ -105,28 +105,13 @@ pub enum ProofError {
         /// The header's block.
         block: BlockId,
     },
-    /// Signers are not in ascending order, or one is there twice.
-    #[error("the certificate's signatures are not in ascending order of public key")]
-    SignatureOrder,
-    /// A signature does not hold.
-    #[error("the signature of {public_key} does not hold")]
-    BadSignature {
-        /// Whose.
-        public_key: PublicKey,
-    },
-    /// A signer has no say.
-    #[error("{public_key} signed the block, but is not a validator")]
-    NotAValidator {
-        /// Who.
-        public_key: PublicKey,
-    },
-    /// Too few signed.
-    #[error("validators with power {signed} of {total} signed; more than two thirds are needed")]
-    TooLittlePower {
-        /// Sum over the signers.
-        signed: u128,
-        /// Sum over all.
-        total: u128,
+    /// The certificate does not hold.
+    #[error("the certificate of block {block} does not hold: {source}")]
+    Certificate {
+        /// The header's block.
+        block: BlockId,
+        /// Why.
+        source: CertificateError,
     },
 }
 
@@ -145,9 +130,6 @@ impl StateProof {
     /// signature. A certificate is checked even where trust does not need it.
     pub fn verify(&self, trust: &Trust) -> Result<VerifiedValue, ProofError> {
         let block = self.header.id();
-        if let Some(certificate) = &self.certificate {
-            self.verify_signatures(certificate, block)?;
-        }
         match trust {
             Trust::Block(trusted) if *trusted != block => {
                 return Err(ProofError::OtherBlock { found: block, trusted: *trusted });
@@ -159,7 +141,13 @@ impl StateProof {
                     expected: chain_id.clone(),
                 });
             }
-            Trust::Validators(validators, _) => self.verify_power(validators, block)?,
+            Trust::Validators(..) if self.certificate.is_none() => {
+                return Err(ProofError::NoCertificate { block });
+            }
+            Trust::Validators(..) => {}
+        }
+        if let Some(certificate) = &self.certificate {
+            self.verify_certificate(certificate, block, trust)?;
         }
         self.path
             .verify(&self.header.state_root, &self.key, self.value.as_deref())
@@ -173,39 +161,28 @@ impl StateProof {
         })
     }
 
-    fn verify_signatures(&self, certificate: &Certificate, block: BlockId) -> Result<(), ProofError> {
-        if certificate.block != block || certificate.height != self.header.height {
+    fn verify_certificate(
+        &self,
+        certificate: &Certificate,
+        block: BlockId,
+        trust: &Trust,
+    ) -> Result<(), ProofError> {
+        if !certificate.is_for(&self.header) {
             return Err(ProofError::OtherCertificate {
                 certified: certificate.block,
                 height: certificate.height,
                 block,
             });
         }
-        if !certificate.signatures.is_sorted_by(|a, b| a.public_key < b.public_key) {
-            return Err(ProofError::SignatureOrder);
+        // Without a signature its round would be bound by nothing.
+        if certificate.signatures.is_empty() {
+            return Err(ProofError::NoCertificate { block });
         }
-        for signature in &certificate.signatures {
-            if signature.verify(&self.header).is_none() {
-                return Err(ProofError::BadSignature { public_key: signature.public_key });
-            }
-        }
-        Ok(())
-    }
-
-    fn verify_power(&self, validators: &[GenesisValidator], block: BlockId) -> Result<(), ProofError> {
-        let certificate = self.certificate.as_ref().ok_or(ProofError::NoCertificate { block })?;
-        let mut signed = 0u128;
-        for signature in &certificate.signatures {
-            let public_key = signature.public_key;
-            // All entries of a key count, as they do in the total.
-            let mut power = None;
-            for validator in validators.iter().filter(|validator| validator.public_key == public_key) {
-                power = Some(power.unwrap_or(0) + u128::from(validator.power));
-            }
-            signed += power.ok_or(ProofError::NotAValidator { public_key })?;
-        }
-        let total: u128 = validators.iter().map(|validator| u128::from(validator.power)).sum();
-        if signed * 3 > total * 2 { Ok(()) } else { Err(ProofError::TooLittlePower { signed, total }) }
+        let held = match trust {
+            Trust::Validators(validators, chain_id) => certificate.verify(chain_id, validators),
+            Trust::Block(_) => certificate.verify_signatures(&self.header.chain_id),
+        };
+        held.map_err(|source| ProofError::Certificate { block, source })
     }
 }
 

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic where its assertions would")]
 
 use purlin_primitives::{
-    AccountId, BlockHeader, BlockId, Certificate, GenesisValidator, Hash32, Height, SecretKey, TimestampMs,
+    AccountId, BlockHeader, BlockId, Certificate, CertificateError, Hash32, Height, Seal, SecretKey,
+    TimestampMs, Validator, ValidatorSet,
 };
 use purlin_state::{
     Changes, MemoryStore, MerkleTree, ProofError, StateProof, StateTree, TreeProofError, Trust, WriteBatch,
@@ -34,6 +35,7 @@ impl Fixture {
             transactions_root: Hash32::new([3; 32]),
             state_root: tree.root(&version),
             receipts_root: Hash32::new([4; 32]),
+            seal: Seal::FIRST_ROUND,
         };
         let mut keys: Vec<_> = (1..=4u8).map(|n| SecretKey::from_bytes(&[n; 32]).unwrap()).collect();
         keys.sort_by_key(SecretKey::public_key);
@@ -48,23 +50,41 @@ impl Fixture {
             value: (key < 1000).then(|| key.to_le_bytes().to_vec()),
             path: tree.prove(&version, &key.to_be_bytes()).unwrap(),
             header: self.header.clone(),
-            certificate: (!signers.is_empty()).then(|| Certificate {
-                block: self.header.id(),
-                height: self.header.height,
-                signatures: signers.iter().map(|n| self.keys[*n].sign_block(&self.header)).collect(),
-            }),
+            certificate: (!signers.is_empty()).then(|| self.certificate(signers)),
         }
+    }
+
+    fn certificate(&self, signers: &[usize]) -> Certificate {
+        let (block, height) = (self.header.id(), self.header.height);
+        let mut certificate = Certificate { block, height, round: 1, signatures: Vec::new() };
+        let vote = certificate.vote(&self.header.chain_id);
+        certificate.signatures =
+            signers.iter().map(|n| self.keys[*n].sign_vote(vote.clone()).into()).collect();
+        certificate
     }
 
     /// Powers 1, 2, 3 and 4.
     fn validators(&self) -> Trust {
-        let powers = self.keys.iter().zip(1..);
-        let validators = powers.map(|(key, power)| GenesisValidator { public_key: key.public_key(), power });
-        Trust::Validators(validators.collect(), "dev".parse().unwrap())
+        Trust::Validators(set(&self.keys, &[1, 2, 3, 4]), "dev".parse().unwrap())
     }
 
     fn block(&self) -> Trust {
         Trust::Block(self.header.id())
+    }
+}
+
+fn set(keys: &[SecretKey], powers: &[u64]) -> ValidatorSet {
+    let validator = |(key, power): (&SecretKey, &u64)| {
+        let public_key = key.public_key();
+        Validator { public_key, account: public_key.account_id(), power: *power }
+    };
+    ValidatorSet::new(keys.iter().zip(powers).map(validator).collect()).unwrap()
+}
+
+fn refused(proof: &StateProof, trust: &Trust) -> CertificateError {
+    match proof.verify(trust) {
+        Err(ProofError::Certificate { source, .. }) => source,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -117,34 +137,38 @@ fn signatures_must_be_enough_and_of_validators() {
     let fixture = Fixture::new();
     let verify = |proof: &StateProof| proof.verify(&fixture.validators());
     assert!(verify(&fixture.proof(1, &[2, 3])).is_ok(), "7 of 10 is more than two thirds");
-    assert_eq!(
-        verify(&fixture.proof(1, &[1, 3])),
-        Err(ProofError::TooLittlePower { signed: 6, total: 10 }),
-        "6 of 10 is less"
-    );
+    let why = |proof: &StateProof| refused(proof, &fixture.validators());
+    let few = fixture.proof(1, &[1, 3]);
+    assert_eq!(why(&few), CertificateError::NoQuorum { signed: 6, total: 10 }, "6 of 10 is less");
     assert!(matches!(verify(&fixture.proof(1, &[])), Err(ProofError::NoCertificate { .. })));
-    assert_eq!(verify(&fixture.proof(1, &[3, 2])), Err(ProofError::SignatureOrder));
-    assert_eq!(verify(&fixture.proof(1, &[3, 3])), Err(ProofError::SignatureOrder), "none counts twice");
+    assert_eq!(why(&fixture.proof(1, &[3, 2])), CertificateError::Unsorted);
+    assert_eq!(why(&fixture.proof(1, &[3, 3])), CertificateError::Unsorted, "none counts twice");
 
     let mut stranger = fixture.proof(1, &[2, 3]);
     let key = SecretKey::from_bytes(&[9; 32]).unwrap();
-    let signatures = &mut stranger.certificate.as_mut().unwrap().signatures;
-    signatures.push(key.sign_block(&fixture.header));
-    signatures.sort_by_key(|signature| signature.public_key);
-    assert_eq!(verify(&stranger), Err(ProofError::NotAValidator { public_key: key.public_key() }));
+    let certificate = stranger.certificate.as_mut().unwrap();
+    certificate.signatures.push(key.sign_vote(certificate.vote(&fixture.header.chain_id)).into());
+    certificate.signatures.sort_by_key(|signature| signature.public_key);
+    assert_eq!(why(&stranger), CertificateError::NotValidator { public_key: key.public_key() });
+
+    // Signatures of another round, or none at all, are no certificate.
+    let mut other_round = fixture.proof(1, &[2, 3]);
+    other_round.certificate.as_mut().unwrap().round = 0;
+    assert!(matches!(why(&other_round), CertificateError::BadSignature { .. }));
+    let mut empty = fixture.proof(1, &[2, 3]);
+    empty.certificate.as_mut().unwrap().signatures.clear();
+    for trust in [fixture.block(), fixture.validators()] {
+        assert!(matches!(empty.verify(&trust), Err(ProofError::NoCertificate { .. })));
+    }
 
     let Trust::Validators(validators, _) = fixture.validators() else { unreachable!() };
     let elsewhere = Trust::Validators(validators, "other".parse().unwrap());
     assert!(matches!(fixture.proof(1, &[2, 3]).verify(&elsewhere), Err(ProofError::OtherChain { .. })));
 
     // Exactly two thirds is not more than two thirds.
-    let keys = &fixture.keys[1..];
-    let thirds = keys.iter().map(|key| GenesisValidator { public_key: key.public_key(), power: 1 }).collect();
-    let thirds = Trust::Validators(thirds, "dev".parse().unwrap());
-    assert_eq!(
-        fixture.proof(1, &[1, 2]).verify(&thirds),
-        Err(ProofError::TooLittlePower { signed: 2, total: 3 })
-    );
+    let thirds = Trust::Validators(set(&fixture.keys[1..], &[1, 1, 1]), "dev".parse().unwrap());
+    let two = fixture.proof(1, &[1, 2]);
+    assert_eq!(refused(&two, &thirds), CertificateError::NoQuorum { signed: 2, total: 3 });
 }
 
 #[test]
@@ -179,10 +203,10 @@ fn encodings_are_pinned() {
     );
     assert_eq!(
         digest(&fixture.proof(5, &[1, 3])),
-        "0x5031c78050d2a465210309f2033deba7e021b9f7fc65624d9b9487e1c464947e"
+        "0x9b2951c5483615f65ada08eeeb29ae7fe8286ae37100442c7d24fea578db02a0"
     );
     assert_eq!(
         digest(&fixture.proof(5_000, &[])),
-        "0x2b3cebc76179c1bde1fa5d0bab197ad26cd8e716609b75976761f95f3eb661ed"
+        "0x0d1bfa1d3561ca1816de7224eda3ea7aaeba942161adc407e932b80d297d41f5"
     );
 }

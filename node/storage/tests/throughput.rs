@@ -75,7 +75,7 @@ fn measure_blocks_of_token_transfers() {
         });
         let executed = ExecutedBlock { receipts: receipts.collect(), ..executed };
         let ids: Vec<_> = executed.receipts.iter().map(|receipt| receipt.transaction).collect();
-        let header = chain.next_header(block.header.time, block.header.proposer, &ids);
+        let header = chain.next_header(block.header.time, block.header.proposer, block.header.seal, &ids);
         let block = Block { header, transactions: vec![signed.clone(); TRANSFERS] };
         let started = Instant::now();
         let pending = chain.begin(block, executed).unwrap();

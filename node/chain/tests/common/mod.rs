@@ -11,7 +11,7 @@ use purlin_chain::{
 };
 use purlin_primitives::{
     AccountId, Action, Amount, AppId, Block, CallFailure, Certificate, Event, FailureCode, Gas, Genesis,
-    GenesisValidator, Height, Outcome, Receipt, SecretKey, TimestampMs, Transaction, TransactionBody,
+    GenesisValidator, Height, Outcome, Receipt, Seal, SecretKey, TimestampMs, Transaction, TransactionBody,
     VerifiedTransaction,
 };
 use purlin_state::{Changes, EmptyState, KeyValueStore, Order, Overlay, StateKey, StateReader};
@@ -211,19 +211,20 @@ pub(crate) fn next_block<S: KeyValueStore>(
         transactions.iter().map(|t| t.clone().verify(&chain.genesis().chain_id).unwrap()).collect();
     let tip = chain.tip();
     let time = TimestampMs::new(tip.time.get() + 100);
-    let context = chain.context(tip.height.next(), time, key().public_key().account_id());
+    let proposer = key().public_key().account_id();
+    let context = chain.context(tip.height.next(), time, proposer, Seal::FIRST_ROUND);
     let executed = TestExecutor.execute_block(state, &context, &verified, Policy::LeaveOut).unwrap();
     let ids: Vec<_> = verified.iter().map(VerifiedTransaction::id).collect();
-    let header = chain.next_header(time, context.proposer, &ids);
+    let header = chain.next_header(time, context.proposer, Seal::FIRST_ROUND, &ids);
     (Block { header, transactions }, executed)
 }
 
 pub(crate) fn certificate(block: &Block) -> Certificate {
-    Certificate {
-        block: block.header.id(),
-        height: block.header.height,
-        signatures: vec![key().sign_block(&block.header)],
-    }
+    let (id, height) = (block.header.id(), block.header.height);
+    let mut certificate = Certificate { block: id, height, round: 0, signatures: Vec::new() };
+    let vote = certificate.vote(&block.header.chain_id);
+    certificate.signatures.push(key().sign_vote(vote).into());
+    certificate
 }
 
 /// Appends the block of a height, always the same one for a seed.

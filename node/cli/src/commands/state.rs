@@ -190,7 +190,8 @@ fn verify(args: &VerifyArgs, context: &Context) -> Result<(), CliError> {
         (None, Some(path)) => {
             let genesis =
                 purlin_service::read_genesis(path).map_err(|error| CliError::failure(error.to_string()))?;
-            Trust::Validators(genesis.validators, genesis.chain_id)
+            let validators = genesis.validator_set().map_err(|error| CliError::failure(error.to_string()))?;
+            Trust::Validators(validators, genesis.chain_id)
         }
         (None, None) => return Err(CliError::usage("nothing to trust: give --block ID or --genesis FILE")),
     };
@@ -270,10 +271,16 @@ fn readable(key: &HexBytes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use purlin_primitives::{BlockHeader, GenesisValidator, Hash32, SecretKey, TimestampMs};
+    use purlin_primitives::{
+        BlockHeader, Hash32, PublicKey, Seal, SecretKey, TimestampMs, Validator, ValidatorSet,
+    };
     use purlin_state::{Changes, MemoryStore, MerkleTree, StateTree, WriteBatch};
     use purlin_state::{Durability, KeyValueStore};
     use std::sync::Arc;
+
+    fn only(public_key: PublicKey) -> ValidatorSet {
+        ValidatorSet::new(vec![Validator { public_key, account: public_key.account_id(), power: 1 }]).unwrap()
+    }
 
     /// A proof file about `counter`'s `count`, and what to trust.
     fn proven() -> (String, Vec<Trust>) {
@@ -298,14 +305,16 @@ mod tests {
             transactions_root: Hash32::ZERO,
             state_root: tree.root(&version),
             receipts_root: Hash32::ZERO,
+            seal: Seal::FIRST_ROUND,
         };
         let block = header.id();
-        let signatures = vec![validator.sign_block(&header)];
+        let mut certificate = Certificate { block, height: header.height, round: 0, signatures: Vec::new() };
+        certificate.signatures = vec![validator.sign_vote(certificate.vote(&header.chain_id)).into()];
         let proof = StateProof {
             path: tree.prove(&version, &key).unwrap(),
             key,
             value: Some(value.clone()),
-            certificate: Some(Certificate { block, height: header.height, signatures }),
+            certificate: Some(certificate),
             header,
         };
         let file = ProofFile {
@@ -316,7 +325,7 @@ mod tests {
             block,
             proof: HexBytes(proof.encode()),
         };
-        let validators = vec![GenesisValidator { public_key: validator.public_key(), power: 1 }];
+        let validators = only(validator.public_key());
         let trust = vec![Trust::Block(block), Trust::Validators(validators, "dev".parse().unwrap())];
         (serde_json::to_string(&file).unwrap(), trust)
     }
@@ -341,7 +350,7 @@ mod tests {
     fn another_block_or_validator_is_not_trusted() {
         let (text, _) = proven();
         let other = SecretKey::from_bytes(&[8; 32]).unwrap().public_key();
-        let validators = vec![GenesisValidator { public_key: other, power: 1 }];
+        let validators = only(other);
         assert!(check(&text, &Trust::Block(BlockId::ZERO)).is_err());
         assert!(check(&text, &Trust::Validators(validators, "dev".parse().unwrap())).is_err());
     }

@@ -7,7 +7,7 @@ use purlin_modules::accounts;
 use purlin_package::PackageBuilder;
 use purlin_primitives::{
     AccountId, Action, Amount, AppId, CallFailure, CallOutcome, Event, Gas, Genesis, GenesisAccount, Hash32,
-    Height, Outcome, Parameters, Receipt, SecretKey, TimestampMs, TransactionBody, VerifiedTransaction,
+    Height, Outcome, Parameters, Receipt, Seal, SecretKey, TimestampMs, TransactionBody, VerifiedTransaction,
 };
 use purlin_state::{
     Changes, Column, Durability, FlatState, KeyValueStore, MemoryStore, MerkleTree, StateKey, StateReader,
@@ -107,6 +107,7 @@ impl TestChain {
             height: Height::new(self.height + 1),
             time: TimestampMs::new((self.height + 1) * 1_000),
             proposer: PROPOSER,
+            seal: Seal::FIRST_ROUND,
             parameters: self.parameters.clone(),
         }
     }
