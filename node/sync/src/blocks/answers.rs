@@ -217,7 +217,8 @@ impl BlockSync {
         let Some((_, first)) = headers.first() else { return Ok(false) };
         let before = Height::new(from.get().saturating_sub(1));
         let Some(peer) = self.peers.get_mut(source) else { return Ok(false) };
-        if check.id_at(before) != Some(first.header.parent) {
+        let parent = (before, first.header.parent);
+        if check.id_at(before) != Some(parent.1) && parent != self.base {
             if before <= self.head.final_height {
                 // It left before what is final here: its branch is of no use, however heavy.
                 return Err(Offence::Invalid);
@@ -238,7 +239,7 @@ impl BlockSync {
             // Nothing new up to what it claims, although it claims more work.
             self.note_broken_promise(now_ms, source, from);
         } else if let Some(peer) = self.peers.get_mut(source) {
-            peer.back = self.head.height.get().saturating_sub(self.base.0.get());
+            peer.back = 0;
         }
         Ok(true)
     }

@@ -152,7 +152,8 @@ pub enum SyncOutput {
         request: Request,
     },
     /// Apply a block; its parent was delivered or applied before. Answer with [`BlockSync::moved`],
-    /// [`BlockSync::stored`] or [`BlockSync::refused`].
+    /// [`BlockSync::stored`] or [`BlockSync::refused`]. After a refusal, blocks delivered on top of the refused one
+    /// are to be ignored: they, or others in their place, are delivered again. So are blocks applied already.
     Deliver(Box<SyncedBlock>),
     /// Hold something against a peer.
     Report {

@@ -105,19 +105,22 @@ impl BlockSync {
         let (tip, _) = self.tip();
         let wanted = |peer: &super::Peer| match (self.options.rule, self.slots.is_empty()) {
             (SyncRule::Certified, _) | (SyncRule::Heaviest, false) => peer.has(tip.next()),
-            (SyncRule::Heaviest, true) => self.is_better(peer),
+            (SyncRule::Heaviest, true) => {
+                self.is_better(peer) && (self.base.1 == self.head.id || peer.claimed > self.base.0)
+            }
         };
         let chosen = self
             .peers
             .iter()
             .filter(|(_, peer)| wanted(peer) && !peer.is_quiet(now_ms) && now_ms >= peer.no_headers_until_ms)
             .min_by_key(|(_, peer)| peer.used)
-            .map(|(id, peer)| (id.clone(), peer.back));
-        let Some((peer, back)) = chosen else { return };
+            .map(|(id, peer)| (id.clone(), peer.back, peer.claimed));
+        let Some((peer, back, claimed)) = chosen else { return };
         let from = match (self.options.rule, self.slots.is_empty()) {
             (SyncRule::Heaviest, true) => {
                 let lowest = self.head.final_height.get().saturating_add(1);
-                let next = self.head.height.get().saturating_add(1);
+                // Its branch may be heavier and shorter.
+                let next = self.base.0.next().min(claimed).get();
                 Height::new(next.saturating_sub(back).max(lowest))
             }
             _ => tip.next(),

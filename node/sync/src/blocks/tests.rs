@@ -103,6 +103,7 @@ struct World {
     peers: BTreeMap<PeerId, Role>,
     on_the_way: Vec<(u64, RequestId, Result<Response, RequestFailure>)>,
     applied: u64,
+    refused: bool,
     reports: Vec<(PeerId, Offence)>,
     /// Per cent of requests or answers that are lost.
     loss: u64,
@@ -149,6 +150,7 @@ impl World {
             peers: peers.clone(),
             on_the_way: Vec::new(),
             applied: 0,
+            refused: false,
             reports: Vec::new(),
             loss: 0,
             delay_max: 50,
@@ -206,15 +208,19 @@ impl World {
     /// What a driver does with a block.
     fn apply(&mut self, block: SyncedBlock) -> Vec<SyncOutput> {
         let height = block.certified.header.height.get();
-        if height <= self.applied {
+        if height != self.applied + 1 {
+            // Applied already, or delivered after one that was refused.
+            assert!(height <= self.applied || self.refused, "blocks come in order");
             return Vec::new();
         }
-        assert_eq!(height, self.applied + 1, "blocks come in order");
+        self.refused = false;
         let own = self.own();
         if !is_by_validator(&block.certified) {
+            self.refused = true;
             return self.sync.refused(self.now, &block.id, Refusal::Header, &own);
         }
         if block.transactions.iter().any(|one| one.clone().verify(&chain_id()).is_err()) {
+            self.refused = true;
             return self.sync.refused(self.now, &block.id, Refusal::Body, &own);
         }
         let expected = &self.chain.blocks[self.applied as usize];
@@ -396,7 +402,10 @@ fn check_offence(liar: Role, expected: Offence) {
 
 #[test]
 fn liars_are_blamed_for_what_they_did() {
-    check_offence(Role::Staller, Offence::Stalled);
+    // One that stalls is held to account when it does so again and again, which takes nobody better.
+    let mut world = World::new(3, chain(60), &[Role::Staller]);
+    (0..1_000).for_each(|_| world.step());
+    assert!(world.blamed(0).contains(&Offence::Stalled));
     check_offence(Role::Boaster, Offence::Lied);
     check_offence(Role::Forger, Offence::Invalid);
     check_offence(Role::Impostor, Offence::Invalid);
@@ -478,7 +487,6 @@ fn another_chain_is_named_and_left_alone() {
     assert_eq!(sync.tick(5_000, &own), []);
 }
 
-/// Work of a test branch: its length, and two more for each block of the rival.
 struct Miner<'a>(&'a TestChain);
 
 impl HeaderCheck for Miner<'_> {
