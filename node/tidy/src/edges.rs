@@ -52,7 +52,7 @@ const ONLY: &[(&str, &str)] = &[
 ];
 
 /// Crates that connect to the outside; `service` and `cli` put them together.
-const ADAPTERS: &[&str] = &["node/storage", "node/rpc", "node/client"];
+const ADAPTERS: &[&str] = &["node/storage", "node/network", "node/rpc", "node/client"];
 
 /// What each layer may use: the folder (or one crate) and the folders (or crates) below it.
 const LAYERS: &[(&str, &[&str])] = &[
