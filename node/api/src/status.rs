@@ -78,13 +78,17 @@ pub struct Status {
     /// Root of the state after it.
     #[schema(value_type = String)]
     pub state_root: Hash32,
-    /// Consensus engine: `solo`.
+    /// Consensus engine: `pos` or `pow`.
     pub engine: String,
     /// Account of this node's validator key, when it has one.
     #[schema(value_type = Option<String>)]
     pub validator: Option<AccountId>,
     /// Whether blocks are missing.
     pub sync: SyncState,
+    /// Height up to which blocks are known and being fetched, when some are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub sync_target: Option<Height>,
     /// Connected nodes.
     pub peers: u32,
     /// Seconds since the node started.

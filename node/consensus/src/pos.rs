@@ -3,6 +3,7 @@
 mod config;
 mod early;
 mod evidence;
+mod inspect;
 mod intake;
 mod message;
 mod record;
@@ -15,6 +16,7 @@ use purlin_primitives::{
 use std::sync::Arc;
 
 pub use self::config::{PosConfig, TIMEOUT_MS_MAX};
+pub use self::inspect::{Inspected, inspect_message};
 pub use self::message::MESSAGE_BYTES_MAX;
 
 use self::early::EarlyMessages;

@@ -147,7 +147,7 @@ pub struct Mempool {
     /// Only looked up, never walked: a hash map's order must not decide anything.
     queues: HashMap<AccountId, Queue>,
     /// Sender and nonce of everything that waits. Only looked up, never walked.
-    by_id: HashMap<TransactionId, (AccountId, u64)>,
+    by_id: BTreeMap<TransactionId, (AccountId, u64)>,
     /// First of each queue: what a block may take.
     heads: BTreeSet<HeadKey>,
     /// Last of each queue: what may be evicted without leaving a gap.
@@ -164,7 +164,7 @@ impl Mempool {
         Self {
             limits,
             queues: HashMap::new(),
-            by_id: HashMap::new(),
+            by_id: BTreeMap::new(),
             heads: BTreeSet::new(),
             tails: BTreeSet::new(),
             expiries: BTreeMap::new(),
@@ -199,6 +199,11 @@ impl Mempool {
         let queue = self.queues.get(sender)?;
         let position = usize::try_from(nonce - queue.first).ok()?;
         queue.waiting.get(position).map(|waiting| &waiting.transaction)
+    }
+
+    /// Returns ids of waiting transactions in ascending order, from one on.
+    pub fn ids_from(&self, from: &TransactionId, limit: usize) -> Vec<TransactionId> {
+        self.by_id.range(from..).take(limit).map(|(id, _)| *id).collect()
     }
 
     /// Returns the nonce that a sender's next transaction needs, given the nonce of its account in state.

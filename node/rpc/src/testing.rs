@@ -285,6 +285,7 @@ impl Node for FakeNode {
             engine: "fake".into(),
             validator: None,
             sync: SyncState::Synced,
+            sync_target: None,
             peers: 0,
             uptime_seconds: 0,
             mempool: MempoolStatus::default(),

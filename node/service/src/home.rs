@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// data/          the database
 /// cache/         compiled code; may be deleted while the node is stopped
 /// sign_state     what this node's validator key signed last
+/// network/       this node's identity among peers, and what is known of them
 /// votes          votes and locks of the height being decided
 /// tokens.json    hashes of the tokens that the HTTP API accepts
 /// purlin.sock    socket for the command line, while the node runs
@@ -62,6 +63,11 @@ impl Home {
     /// Returns the path of the sign state.
     pub fn sign_state(&self) -> PathBuf {
         self.root.join("sign_state")
+    }
+
+    /// Returns the directory of the identity among peers and what is known of them.
+    pub fn network(&self) -> PathBuf {
+        self.root.join("network")
     }
 
     /// Returns the path of the votes and locks of the height being decided.

@@ -8,7 +8,7 @@ use purlin_capabilities::RuntimeConfig;
 use purlin_consensus::{ConsensusEngine, Effect, Height, Input, ScriptedEngine, TimestampMs, WhenEmpty};
 use purlin_execution::NodeExecutor;
 use purlin_rpc::{BlockSelector, Conclusion};
-use purlin_service::{DEVELOPMENT_BALANCE, NoPeers, Node, NodeParts, StopReason, development_key};
+use purlin_service::{DEVELOPMENT_BALANCE, Node, NodeParts, StopReason, development_key};
 use purlin_state::{Fault, FaultStore, KeyValueStore, MemoryStore};
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +24,7 @@ fn start<S: KeyValueStore>(fixture: &Fixture, store: S, engine: Option<Box<dyn C
         genesis: fixture.genesis.clone(),
         executor: Arc::new(executor()),
         engine,
-        outbox: Box::new(NoPeers),
+        peers: None,
         validator: Some(development_key("validator")),
         lock: None,
     };

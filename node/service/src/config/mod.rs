@@ -87,6 +87,24 @@ pub struct Settings {
     pub idle_ms: u64,
     /// Key that makes blocks; `None` makes none and serves what there is.
     pub validator_key: Option<KeyName>,
+    /// Where peers connect, as multiaddresses; without these and `network_peers` there is no network.
+    pub network_listen: Vec<String>,
+    /// Nodes to ask first.
+    pub network_peers: Vec<String>,
+    /// Nodes that are always reconnected.
+    pub network_reserved: Vec<String>,
+    /// Where others reach this node.
+    pub network_external: Vec<String>,
+    /// Nodes that carry connections to this one.
+    pub network_relays: Vec<String>,
+    /// Whether this node carries connections of others.
+    pub network_relay_server: bool,
+    /// Key of a private network.
+    pub network_key: Option<[u8; 32]>,
+    /// Whether nodes of the local network are looked for.
+    pub network_mdns: bool,
+    /// Whether the router is asked to forward a port.
+    pub network_upnp: bool,
     /// Bounds of the pool.
     pub mempool: Limits,
     /// Threads that check signatures.
@@ -129,6 +147,15 @@ impl Settings {
             anchor_after_ms: parse::with(value("chain.anchor_after_ms"), parse::milliseconds)?,
             idle_ms: parse::with(value("chain.idle_ms"), parse::milliseconds)?,
             validator_key: parse::with(value("chain.validator_key"), parse::key_name)?,
+            network_listen: parse::with(value("network.listen"), parse::addresses)?,
+            network_peers: parse::with(value("network.peers"), parse::addresses)?,
+            network_reserved: parse::with(value("network.reserved"), parse::addresses)?,
+            network_external: parse::with(value("network.external"), parse::addresses)?,
+            network_relays: parse::with(value("network.relays"), parse::addresses)?,
+            network_relay_server: parse::with(value("network.relay_server"), parse::switch)?,
+            network_key: parse::with(value("network.key"), parse::network_key)?,
+            network_mdns: parse::with(value("network.mdns"), parse::switch)?,
+            network_upnp: parse::with(value("network.upnp"), parse::switch)?,
             mempool: Limits {
                 transactions_max: parse::with(value("mempool.transactions_max"), parse::count)?,
                 bytes_max: parse::with(value("mempool.bytes_max"), parse::bytes)?,

@@ -144,6 +144,31 @@ pub(super) fn allocation(text: &str) -> Result<MemoryAllocation, String> {
     }
 }
 
+pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let all: Vec<String> =
+        text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect();
+    if all.iter().all(|one| one.starts_with('/')) {
+        return Ok(all);
+    }
+    Err("multiaddresses such as /ip4/0.0.0.0/tcp/7421, with commas between them".into())
+}
+
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off".into()),
+    }
+}
+
+pub(super) fn network_key(text: &str) -> Result<Option<[u8; 32]>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Some).ok_or_else(|| "64 hexadecimal digits, or off".into())
+}
+
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     match text {
         "text" => Ok(LogFormat::Text),

@@ -6,17 +6,18 @@ use purlin_chain::{BlockContext, Chain, Executor, Head, InclusionError};
 use purlin_consensus::Input;
 use purlin_mempool::{AdmitError, Mempool};
 use purlin_modules::{accounts, staking};
-use purlin_primitives::{
-    AccountId, Height, Transaction, TransactionId, ValidatorSet, VerifiedTransaction,
-};
+use purlin_primitives::{AccountId, Height, Transaction, TransactionId, ValidatorSet, VerifiedTransaction};
 use purlin_rpc::{NodeError, SubmitError};
 use purlin_state::{KeyValueStore, StateReader, StoreError};
+use purlin_sync::SyncProgress;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 use tokio::sync::watch;
 
+use super::inbox::Event;
+use super::peers::Peers;
 use super::pipeline::Message;
 use super::tracker::Tracker;
 use crate::home::HomeLock;
@@ -62,6 +63,10 @@ pub(super) struct Core<S> {
     pub(super) anchor_told: AtomicBool,
     pub(super) engine: &'static str,
     pub(super) validator: Option<AccountId>,
+    /// Hears of admitted transactions, when there are peers.
+    pub(super) peers: Option<Peers>,
+    /// How far behind this node is.
+    pub(super) sync: Mutex<Option<SyncProgress>>,
     /// Who decides the next height, read once per height.
     pub(super) deciding: Mutex<Option<(Height, Arc<ValidatorSet>)>>,
     pub(super) started: Instant,
@@ -145,6 +150,15 @@ impl<S: KeyValueStore> Core<S> {
             add(&self.metrics.refused, 1);
             error.into()
         })
+    }
+
+    /// Puts a client's transaction into the pool and tells peers.
+    pub(super) fn submit(&self, transaction: VerifiedTransaction) -> Result<TransactionId, SubmitError> {
+        let Some(peers) = &self.peers else { return self.admit(transaction) };
+        let id = self.admit(transaction.clone())?;
+        // When there is no room, peers find it by comparing pools.
+        drop(peers.inbox.put(Event::Admitted(transaction)));
+        Ok(id)
     }
 
     /// Puts a transaction into the pool, or says why not.

@@ -46,6 +46,11 @@ pub enum Outgoing {
         /// Its height.
         height: Height,
     },
+    /// A block that somebody gave breaks a rule.
+    Invalid {
+        /// Which.
+        block: BlockId,
+    },
     /// A peer sent what no honest node sends.
     Blame {
         /// Who, as [`Input::Message`] named it.
@@ -233,7 +238,9 @@ impl<S: KeyValueStore> Driver<S> {
                         Verdict::Valid
                     }
                     Err(reason) => {
-                        tracing::warn!(%block, reason, "a proposed block is invalid");
+                        tracing::warn!(%block, reason, "a block is invalid");
+                        self.bodies.retain(|(known, _)| *known != block);
+                        self.parts.outbox.put(Outgoing::Invalid { block });
                         Verdict::Invalid { reason }
                     }
                 };
@@ -388,11 +395,7 @@ impl<S: KeyValueStore> Driver<S> {
             Storing { diagnostics: built.diagnostics, certificate: certificate.clone(), committed: None };
         self.storing.insert(header.height, storing);
         let state = built.pending.state();
-        self.build(BuildJob::Advance {
-            header: Box::new(header),
-            state,
-            transactions: built.transactions,
-        });
+        self.build(BuildJob::Advance { header: Box::new(header), state, transactions: built.transactions });
         // The committer is gone only when the node fails, which `drive` sees.
         drop(self.parts.commits.send(CommitJob { pending: built.pending, certificate }));
         Ok(())

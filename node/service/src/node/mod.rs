@@ -3,15 +3,21 @@
 mod core;
 mod driver;
 mod engine;
+mod evidence;
+mod exchange;
+mod inbox;
+mod peers;
 mod pipeline;
 mod records;
 mod serve;
+mod source;
 mod tracker;
 mod views;
 mod workers;
 
 pub use self::core::StopReason;
 pub use driver::{NoPeers, Outbox, Outgoing};
+pub use peers::{PeerInbox, Peers};
 pub use records::{NoRecords, Record, RecordLog};
 
 use parking_lot::{Mutex, RwLock};
@@ -21,9 +27,8 @@ use purlin_consensus::ConsensusEngine;
 use purlin_execution::NodeExecutor;
 use purlin_mempool::Mempool;
 use purlin_modules::staking;
-use purlin_primitives::{
-    AccountId, Genesis, PublicKey, Seal, SecretKey, TimestampMs,
-};
+use purlin_network::{NetworkError, NetworkService};
+use purlin_primitives::{AccountId, Genesis, PublicKey, Seal, SecretKey, TimestampMs};
 use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
 use purlin_state::KeyValueStore;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
@@ -40,6 +45,10 @@ use zeroize::Zeroizing;
 use self::core::{Core, Pool, View};
 use self::driver::{Driver, DriverParts};
 use self::engine::Prepared;
+use self::evidence::Reporter;
+use self::exchange::Exchange;
+use self::inbox::Inbox;
+use self::peers::ExchangeOutbox;
 use self::pipeline::{BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, Sealed};
 use self::serve::ApiNode;
 use self::workers::Workers;
@@ -104,6 +113,9 @@ pub enum StartError {
         /// Which.
         engine: &'static str,
     },
+    /// The network does not start.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The system gives no threads.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -123,6 +135,7 @@ pub struct Node {
     wake: Arc<dyn Fn() + Send + Sync>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     server: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    network: Mutex<Option<NetworkService>>,
     api_address: Option<SocketAddr>,
     api_socket: Option<PathBuf>,
 }
@@ -137,8 +150,8 @@ pub struct NodeParts<S> {
     pub executor: Arc<dyn Executor>,
     /// Who decides; `None` for the engine that fits the key.
     pub engine: Option<Box<dyn ConsensusEngine>>,
-    /// Tells peers.
-    pub outbox: Box<dyn Outbox>,
+    /// The connection to others; `None` for a node alone.
+    pub peers: Option<Peers>,
     /// Signs blocks; `None` makes none.
     pub validator: Option<SecretKey>,
     /// Keeps other processes out; `None` when the store does.
@@ -165,6 +178,7 @@ impl Node {
         };
         // Before the database, so that a port in use is answered at once.
         let server = bind(settings)?;
+        let (network, peers) = peers::start_network(settings, genesis.id()).await?.unzip();
         let options =
             StorageOptions { block_cache_bytes: settings.storage_cache_bytes, ..Default::default() };
         let data = home.data();
@@ -180,13 +194,14 @@ impl Node {
             genesis,
             executor: Arc::new(executor),
             engine: None,
-            outbox: Box::new(NoPeers),
+            peers,
             validator,
             lock: Some(lock),
         };
         let settings = settings.clone();
         let started = tokio::task::spawn_blocking(move || Self::assemble(&settings, parts));
         let mut node = started.await.map_err(|error| StartError::Thread(std::io::Error::other(error)))??;
+        node.network = Mutex::new(network);
         node.serve(server);
         Ok(node)
     }
@@ -201,17 +216,19 @@ impl Node {
     }
 
     fn assemble<S: KeyValueStore>(settings: &Settings, parts: NodeParts<S>) -> Result<Self, StartError> {
-        let NodeParts { store, genesis, executor, engine, outbox, validator, lock } = parts;
+        let NodeParts { store, genesis, executor, engine, peers, validator, lock } = parts;
         let chain = Chain::open(store, genesis, &*executor, ChainOptions::default())?;
         if let Opening::Repaired { reason } = chain.opening() {
             tracing::warn!(reason, "the state tree was damaged and was built again from the values");
         }
         let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
             .map_err(ChainError::from)?;
+        let reporter = validator.clone().map(Reporter::new);
         let Prepared { engine, log, records, public_key } = match engine {
             Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
             None => Prepared::of_genesis(settings, &chain, validator, &decides)?,
         };
+
         let account = public_key.map(|key| key.account_id());
         let (started, bodies) = engine::started(&chain, decides, records)?;
         let head = chain.head();
@@ -231,13 +248,24 @@ impl Node {
             anchor_told: AtomicBool::new(false),
             engine: engine.name(),
             validator: account,
+            peers: peers.clone(),
+            sync: Mutex::default(),
             deciding: Mutex::default(),
             started: Instant::now(),
             executor,
             chain,
             _lock: lock,
         });
-        let workers = Workers::start(settings.signature_threads).map_err(StartError::Thread)?;
+        let workers = Arc::new(Workers::start(settings.signature_threads).map_err(StartError::Thread)?);
+        let outbox: Box<dyn Outbox> = match &peers {
+            Some(peers) => Box::new(ExchangeOutbox(Arc::clone(&peers.inbox))),
+            None => Box::new(NoPeers),
+        };
+        let exchange = peers.map(|Peers { network, inbox }| {
+            let exchange =
+                Exchange::new(Arc::clone(&core), network, Arc::clone(&inbox), Arc::clone(&workers), reporter);
+            (exchange, inbox)
+        });
         let (builds, build_jobs) = pipeline::jobs();
         let (commits, commit_jobs) = pipeline::jobs();
         let sealed = Arc::new(Sealed::at(core.chain.head().height));
@@ -254,11 +282,20 @@ impl Node {
             sealed: Arc::clone(&sealed),
         };
         let driver = Driver::new(parts, started, bodies);
-        let threads = start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, inbox))?;
+        let mut threads = start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, inbox))?;
+        if let Some((exchange, inbox)) = exchange {
+            threads.push(start_exchange(&core, exchange, inbox)?);
+        }
         let wake = {
             let messages = core.messages.clone();
-            // A full queue means that the driver is awake.
-            Arc::new(move || drop(messages.try_send(Message::Stop)))
+            let peers = core.peers.clone();
+            Arc::new(move || {
+                // A full queue means that the driver is awake.
+                drop(messages.try_send(Message::Stop));
+                if let Some(peers) = &peers {
+                    peers.inbox.close();
+                }
+            })
         };
         let metrics = {
             let core = Arc::downgrade(&core);
@@ -272,6 +309,7 @@ impl Node {
             wake,
             threads: Mutex::new(threads),
             server: Mutex::new(None),
+            network: Mutex::new(None),
             api_address: None,
             api_socket: None,
         })
@@ -339,6 +377,12 @@ impl Node {
             && let Err(error) = server.await
         {
             tracing::error!(%error, "the API server panicked");
+        }
+        let network = self.network.lock().take();
+        if let Some(network) = network
+            && let Err(error) = network.shutdown().await
+        {
+            tracing::error!(%error, "the network panicked");
         }
         let threads = std::mem::take(&mut *self.threads.lock());
         let joined = tokio::task::spawn_blocking(move || {
@@ -444,6 +488,17 @@ fn start_threads<S: KeyValueStore>(
         )?,
         spawn("driver", SMALL_STACK_BYTES, Box::new(move || driver.run(&inbox)))?,
     ])
+}
+
+fn start_exchange<S: KeyValueStore>(
+    core: &Arc<Core<S>>,
+    exchange: Exchange<S>,
+    inbox: Arc<Inbox>,
+) -> Result<JoinHandle<()>, StartError> {
+    let core = Arc::clone(core);
+    let thread = std::thread::Builder::new().name("purlin-exchange".to_owned());
+    let work = move || pipeline::guarded(&core, "exchange", || peers::run(&core, exchange, &inbox));
+    thread.spawn(work).map_err(StartError::Thread)
 }
 
 /// Returns the clock's time, but not before the block that came last.

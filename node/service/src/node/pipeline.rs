@@ -237,7 +237,8 @@ impl<S: KeyValueStore> Builder<S> {
             if let Some(known) = pooled.filter(|known| known.transaction() == transaction) {
                 return Ok(known);
             }
-            let verified = self.core.metrics.timed(Stage::Signature, 1, || transaction.clone().verify(chain_id));
+            let verified =
+                self.core.metrics.timed(Stage::Signature, 1, || transaction.clone().verify(chain_id));
             verified.map_err(|error| format!("its transaction {position}: {error}"))
         };
         block.transactions.iter().enumerate().map(check).collect()

@@ -104,7 +104,8 @@ impl FileRecords {
                 end += length;
                 if entry_height == height {
                     let record = Record::decode(bytes);
-                    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "it has a record of unknown kind");
+                    let unknown =
+                        || io::Error::new(io::ErrorKind::InvalidData, "it has a record of unknown kind");
                     found.push(record.ok_or_else(unknown)?);
                 }
             }

@@ -35,11 +35,11 @@ const ANCHOR_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) struct ApiNode<S> {
     core: Arc<Core<S>>,
-    workers: Workers,
+    workers: Arc<Workers>,
 }
 
 impl<S: KeyValueStore> ApiNode<S> {
-    pub(super) fn new(core: Arc<Core<S>>, workers: Workers) -> Self {
+    pub(super) fn new(core: Arc<Core<S>>, workers: Arc<Workers>) -> Self {
         Self { core, workers }
     }
 
@@ -89,7 +89,7 @@ impl<S: KeyValueStore> ApiNode<S> {
     async fn submit_one(&self, transaction: Transaction) -> Result<TransactionId, SubmitError> {
         self.core.check_running()?;
         let answer =
-            self.check(move |core| core.verify(transaction).and_then(|verified| core.admit(verified)))?;
+            self.check(move |core| core.verify(transaction).and_then(|verified| core.submit(verified)))?;
         answer.await.unwrap_or(Err(SubmitError::Node(NodeError::Stopping)))
     }
 
@@ -120,7 +120,7 @@ impl<S: KeyValueStore> ApiNode<S> {
         let count = verified.len();
         // In order, so that several of one sender follow each other.
         let admit = move |core: &Core<S>| {
-            verified.into_iter().map(|one| one.and_then(|one| core.admit(one))).collect::<Vec<_>>()
+            verified.into_iter().map(|one| one.and_then(|one| core.submit(one))).collect::<Vec<_>>()
         };
         let admitted = match self.check(admit) {
             Ok(answer) => answer.await.map_err(|_| NodeError::Stopping),
@@ -288,8 +288,9 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
             state_root: head.state_root,
             engine: core.engine.into(),
             validator: core.validator,
-            sync: SyncState::Synced,
-            peers: 0,
+            sync: if core.sync.lock().is_some() { SyncState::Syncing } else { SyncState::Synced },
+            sync_target: core.sync.lock().map(|progress| progress.target),
+            peers: core.peers.as_ref().map_or(0, |peers| peers.network.peers().len() as u32),
             uptime_seconds: core.started.elapsed().as_secs(),
             mempool: MempoolStatus { transactions, bytes },
             parameters: ChainParameters::from(&**core.chain.parameters()),
@@ -402,7 +403,8 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
     fn simulate(&self, body: TransactionBody) -> Result<SimulationRecord, NodeError> {
         let (state, head) = self.core.chain.state_and_head();
         let proposer = self.core.validator.unwrap_or(AccountId::ZERO);
-        let context = self.core.chain.context(head.height.next(), time_after(head.time), proposer, Seal::FIRST_ROUND);
+        let context =
+            self.core.chain.context(head.height.next(), time_after(head.time), proposer, Seal::FIRST_ROUND);
         let simulated = self.core.executor.simulate(state, &context, &body);
         let (receipt, diagnostic) = simulated.map_err(|error| self.fault(error))?;
         Ok(SimulationRecord { height: head.height, receipt, diagnostic })

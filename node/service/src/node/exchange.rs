@@ -1,0 +1,675 @@
+//! Talks to peers: spreads transactions, blocks and votes, answers requests, catches up.
+//!
+//! Like the driver it has no thread and no clock of its own, so that a simulation runs the same code. What it
+//! decides is in `purlin-sync`; this is the glue between those plans, the network, the chain and the driver.
+
+use purlin_chain::InclusionError;
+use purlin_consensus::{Inspected, inspect_message};
+use purlin_primitives::{
+    Block, BlockHeader, BlockId, Certificate, Height, Transaction, TransactionId, VerifiedTransaction,
+};
+use purlin_state::KeyValueStore;
+use purlin_sync::{
+    Assemblies, AssemblyOutput, BlockAnnouncement, BlockSync, BlockSyncOptions, Budget, CertifiedHeader,
+    Checked as HeaderChecked, CompactBlock, GossipId, GossipVerdict, HeaderCheck, HeaderFault, LocalHead,
+    Network, NetworkEvent, Offence, Origin, PeerId, Planner, Refusal, RelayOutput, Request, RequestFailure,
+    RequestId, RequestIds, Response, Server, Status, SyncOutput, SyncRule, SyncedBlock, Topic,
+    TransactionGossip, TransactionLookup, TransactionRelay,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::core::Core;
+use super::driver::{Halt, Outgoing};
+use super::evidence::Reporter;
+use super::inbox::{Checked, Event, Inbox};
+use super::pipeline::Message;
+use super::source::{Recent, Source};
+use super::workers::Workers;
+
+/// Most gossiped batches of transactions that wait for their verdict; older ones run out by themselves.
+const JUDGING_MAX: usize = 1_024;
+/// Quiet time after which votes are asked for, in milliseconds.
+const PULL_MS: u64 = 2_000;
+/// Heights above the next one whose announcements are passed on: this node may be a little behind.
+const AHEAD_MAX: u64 = 2;
+
+/// Names who is behind a certified block that the plan delivered: [`Outgoing::Blame`] then speaks of the block.
+fn plan_as_peer(block: &BlockId) -> Vec<u8> {
+    [b"plan:", block.as_bytes().as_slice()].concat()
+}
+
+fn block_of_plan(peer: &[u8]) -> Option<BlockId> {
+    let hash: [u8; 32] = peer.strip_prefix(b"plan:")?.try_into().ok()?;
+    Some(BlockId::new(purlin_primitives::Hash32::new(hash)))
+}
+
+pub(super) struct Exchange<S> {
+    core: Arc<Core<S>>,
+    network: Arc<dyn Network>,
+    inbox: Arc<Inbox>,
+    workers: Arc<Workers>,
+    reporter: Option<Reporter>,
+    blocks: BlockSync,
+    assemblies: Assemblies,
+    relay: TransactionRelay,
+    server: Server,
+    recent: Recent,
+    /// A final block of the next height whose body is on its way, and who told.
+    final_next: Option<(CertifiedHeader, PeerId)>,
+    /// Blocks that the plan delivered, given to the driver one height at a time.
+    delivered: VecDeque<SyncedBlock>,
+    /// Height last given to the driver.
+    given: Height,
+    /// Number of batches at the workers.
+    judging: usize,
+    peers: BTreeSet<PeerId>,
+    /// Asks for votes that gossip lost: whom last, and when next.
+    pull: Pull,
+    pulls: RequestIds,
+}
+
+/// When nothing was decided for a while, peers are asked in turn for the votes that they have.
+#[derive(Default)]
+struct Pull {
+    due_ms: u64,
+    last: Option<PeerId>,
+    asked: BTreeMap<RequestId, PeerId>,
+}
+
+impl<S: KeyValueStore> Exchange<S> {
+    pub(super) fn new(
+        core: Arc<Core<S>>,
+        network: Arc<dyn Network>,
+        inbox: Arc<Inbox>,
+        workers: Arc<Workers>,
+        reporter: Option<Reporter>,
+    ) -> Self {
+        let genesis = core.chain.genesis();
+        let chain_id = genesis.chain_id.clone();
+        let block_bytes_max = usize::try_from(genesis.parameters.block_bytes_max).unwrap_or(usize::MAX);
+        let options = BlockSyncOptions {
+            chain_id: chain_id.clone(),
+            genesis: core.chain.genesis_id(),
+            rule: SyncRule::Certified,
+            block_bytes_max,
+        };
+        let head = local_head(&core);
+        Self {
+            network,
+            inbox,
+            workers,
+            reporter,
+            blocks: BlockSync::new(options, head),
+            assemblies: Assemblies::new(chain_id, block_bytes_max),
+            relay: TransactionRelay::new(),
+            server: Server::new(Budget::default()),
+            recent: Recent::default(),
+            final_next: None,
+            delivered: VecDeque::new(),
+            given: head.height,
+            judging: 0,
+            peers: BTreeSet::new(),
+            pull: Pull::default(),
+            pulls: RequestIds::new(Planner::Driver),
+            core,
+        }
+    }
+
+    /// Says whether something waits that should not wait long.
+    pub(super) fn is_busy(&self) -> bool {
+        self.relay.held() != (0, 0) || !self.assemblies.is_empty() || !self.delivered.is_empty()
+    }
+
+    /// Takes one event. `now_ms` is a clock that does not go back.
+    pub(super) fn step(&mut self, now_ms: u64, event: Event) -> Result<(), Halt> {
+        match event {
+            Event::Network(event) => self.network_event(now_ms, event),
+            Event::Outgoing(outgoing) => self.outgoing(now_ms, outgoing),
+            Event::Admitted(transaction) => {
+                let found = self.assemblies.found(now_ms, &transaction);
+                self.assembled(now_ms, found)?;
+                let out = self.relay.admitted(now_ms, &transaction, Origin::Client);
+                self.relayed(None, out);
+                Ok(())
+            }
+            Event::Checked(checked) => self.checked(now_ms, *checked),
+        }
+    }
+
+    /// Time passes.
+    pub(super) fn tick(&mut self, now_ms: u64) -> Result<(), Halt> {
+        let own = self.own_status();
+        let out = self.blocks.tick(now_ms, &own);
+        self.synced(now_ms, out)?;
+        let out = self.assemblies.tick(now_ms);
+        self.assembled(now_ms, out)?;
+        let out = self.relay.tick(now_ms);
+        self.relayed(None, out);
+        self.server.tick(now_ms);
+        self.give_next();
+        self.pull_votes(now_ms);
+        *self.core.sync.lock() = self.blocks.progress();
+        Ok(())
+    }
+
+    fn network_event(&mut self, now_ms: u64, event: NetworkEvent) -> Result<(), Halt> {
+        match event {
+            NetworkEvent::Connected { peer } => {
+                self.peers.insert(peer.clone());
+                let own = self.own_status();
+                let out = self.blocks.connected(now_ms, peer.clone(), &own);
+                self.synced(now_ms, out)?;
+                let out = self.relay.connected(now_ms, peer);
+                self.relayed(None, out);
+            }
+            NetworkEvent::Disconnected { peer } => {
+                self.peers.remove(&peer);
+                let own = self.own_status();
+                let out = self.blocks.disconnected(now_ms, &peer, &own);
+                self.synced(now_ms, out)?;
+                let out = self.assemblies.disconnected(now_ms, &peer);
+                self.assembled(now_ms, out)?;
+                let out = self.relay.disconnected(now_ms, &peer);
+                self.relayed(None, out);
+            }
+            NetworkEvent::Gossip { topic: Topic::Consensus, from, id, bytes } => {
+                let verdict = self.take_vote(&from, &bytes);
+                self.network.judge(id, verdict);
+            }
+            NetworkEvent::Gossip { topic: Topic::Blocks, from, id, bytes } => {
+                let verdict = match BlockAnnouncement::decode(&bytes) {
+                    Ok(announcement) => self.announcement(now_ms, &from, announcement)?,
+                    Err(_) => GossipVerdict::Reject,
+                };
+                self.network.judge(id, verdict);
+            }
+            NetworkEvent::Gossip { topic: Topic::Transactions, from, id, bytes } => {
+                match TransactionGossip::decode(&bytes) {
+                    Ok(gossip) => {
+                        let is_ids = matches!(gossip, TransactionGossip::Ids(_));
+                        let out = self.relay.gossiped(now_ms, &from, gossip);
+                        let gives = out.iter().any(|one| matches!(one, RelayOutput::Admit { .. }));
+                        if is_ids {
+                            self.network.judge(id, GossipVerdict::Relay);
+                        } else if !gives {
+                            self.network.judge(id, GossipVerdict::Ignore);
+                        }
+                        self.relayed(Some(id), out);
+                    }
+                    Err(_) => self.network.judge(id, GossipVerdict::Reject),
+                }
+            }
+            NetworkEvent::Request { from, id, bytes } => {
+                let source = Source { core: &*self.core, recent: &self.recent };
+                let answer = self.server.answer(now_ms, &from, &bytes, &source);
+                let answer = answer.map_err(|error| Halt(error.to_string()))?;
+                self.network.respond(id, answer.response);
+                if let Some(offence) = answer.offence {
+                    self.network.report(&from, offence);
+                }
+                if let Some(status) = answer.status {
+                    let own = self.own_status();
+                    let out = self.blocks.told(now_ms, &from, status, &own);
+                    self.synced(now_ms, out)?;
+                }
+            }
+            NetworkEvent::Response { id, from, outcome } => self.answered(now_ms, id, &from, outcome)?,
+        }
+        Ok(())
+    }
+
+    fn answered(
+        &mut self,
+        now_ms: u64,
+        id: RequestId,
+        from: &PeerId,
+        outcome: Result<Vec<u8>, RequestFailure>,
+    ) -> Result<(), Halt> {
+        let outcome = outcome.and_then(|bytes| {
+            Response::decode(&bytes).map_err(|_| {
+                self.network.report(from, Offence::Malformed);
+                RequestFailure::Protocol
+            })
+        });
+        match Planner::of(id) {
+            Planner::Blocks => {
+                let own = self.own_status();
+                let mut check = Check { core: &*self.core };
+                let out = self.blocks.answered(now_ms, id, outcome, &mut check, &own);
+                self.synced(now_ms, out)
+            }
+            Planner::Assemblies => {
+                let pool = Pooled { core: &*self.core };
+                let out = self.assemblies.answered(now_ms, id, outcome, &pool);
+                self.assembled(now_ms, out)
+            }
+            Planner::Transactions => {
+                let out = self.relay.answered(now_ms, id, outcome);
+                self.relayed(None, out);
+                Ok(())
+            }
+            Planner::Driver => {
+                self.pulled(id, outcome);
+                Ok(())
+            }
+            Planner::Snapshots => Ok(()),
+        }
+    }
+
+    /// Asks the next peer for the votes of the height being decided, when that takes long.
+    fn pull_votes(&mut self, now_ms: u64) {
+        if now_ms < self.pull.due_ms || self.reporter.is_none() {
+            return;
+        }
+        self.pull.due_ms = now_ms + PULL_MS;
+        let last = &self.pull.last;
+        let after = self.peers.iter().find(|peer| last.as_ref().is_none_or(|last| *peer > last));
+        let Some(peer) = after.or_else(|| self.peers.first()).cloned() else { return };
+        let height = self.core.head.read().height.next();
+        let id = self.pulls.give();
+        self.ask(&peer, id, &Request::Consensus { height });
+        self.pull.asked.insert(id, peer.clone());
+        self.pull.last = Some(peer);
+    }
+
+    fn pulled(&mut self, id: RequestId, outcome: Result<Response, RequestFailure>) {
+        let Some(peer) = self.pull.asked.remove(&id) else { return };
+        let Ok(Response::Consensus(messages)) = outcome else { return };
+        for bytes in messages {
+            if self.take_vote(&peer, &bytes) == GossipVerdict::Reject {
+                self.network.report(&peer, Offence::Invalid);
+                return;
+            }
+        }
+    }
+
+    /// Gives a message of the engine to the driver when its signatures hold, and says whether to pass it on.
+    fn take_vote(&mut self, from: &PeerId, bytes: &[u8]) -> GossipVerdict {
+        let head = self.core.head.read().height;
+        let Ok(validators) = self.core.validators() else { return GossipVerdict::Ignore };
+        let seen = match inspect_message(bytes, &self.core.chain.genesis().chain_id, &validators) {
+            Ok(seen) => seen,
+            Err(reason) => {
+                tracing::debug!(%from, reason, "a peer sent a wrong vote");
+                return GossipVerdict::Reject;
+            }
+        };
+        let Inspected { height, by_validators } = seen;
+        if height == head.next() && !by_validators {
+            return GossipVerdict::Reject;
+        }
+        if height == head.next() || height == head {
+            if height > head {
+                self.recent.keep_message(height, bytes);
+            }
+            // Late votes matter as evidence. A full queue drops them; they are sent again.
+            let input =
+                purlin_consensus::Input::Message { from: from.as_bytes().to_vec(), bytes: bytes.to_vec() };
+            drop(self.core.messages.try_send(Message::Input(input)));
+        }
+        if height > head && height.get() <= head.get() + AHEAD_MAX {
+            GossipVerdict::Relay
+        } else {
+            GossipVerdict::Ignore
+        }
+    }
+
+    fn announcement(
+        &mut self,
+        now_ms: u64,
+        from: &PeerId,
+        announcement: BlockAnnouncement,
+    ) -> Result<GossipVerdict, Halt> {
+        let head = self.core.head.read().height;
+        match announcement {
+            BlockAnnouncement::Proposed(compact) => {
+                if !compact.is_consistent() || compact.header.chain_id != self.core.chain.genesis().chain_id {
+                    return Ok(GossipVerdict::Reject);
+                }
+                let height = compact.header.height;
+                if height <= head || height.get() > head.get() + AHEAD_MAX {
+                    return Ok(GossipVerdict::Ignore);
+                }
+                if self.recent.block(&compact.id()).is_none() {
+                    let pool = Pooled { core: &*self.core };
+                    let out = self.assemblies.announced(now_ms, from, compact, &pool);
+                    self.assembled(now_ms, out)?;
+                }
+                Ok(GossipVerdict::Relay)
+            }
+            BlockAnnouncement::Certified(certified) => self.certified(now_ms, from, certified),
+        }
+    }
+
+    fn certified(
+        &mut self,
+        now_ms: u64,
+        from: &PeerId,
+        certified: CertifiedHeader,
+    ) -> Result<GossipVerdict, Halt> {
+        let head = self.core.head.read().height;
+        let height = certified.header.height;
+        if height <= head {
+            return Ok(GossipVerdict::Ignore);
+        }
+        let mut verdict = GossipVerdict::Ignore;
+        if height == head.next() {
+            let checked =
+                Check { core: &*self.core }.check(&certified.header, certified.certificate.as_ref());
+            verdict = match checked {
+                Err(_) => return Ok(GossipVerdict::Reject),
+                Ok(_) => GossipVerdict::Relay,
+            };
+            let id = certified.header.id();
+            self.final_next = Some((certified, from.clone()));
+            self.give_final();
+            if self.final_next.is_some() {
+                let out = self.assemblies.wanted(now_ms, id, std::slice::from_ref(from));
+                self.assembled(now_ms, out)?;
+            }
+        }
+        let own = self.own_status();
+        let out = self.blocks.announced(now_ms, from, height, &own);
+        self.synced(now_ms, out)?;
+        Ok(verdict)
+    }
+
+    /// Gives the driver a final block of the next height, when its body is here.
+    fn give_final(&mut self) {
+        let Some((certified, from)) = &self.final_next else { return };
+        let id = certified.header.id();
+        let (Some(block), Some(certificate)) = (self.recent.block(&id), &certified.certificate) else {
+            return;
+        };
+        let block = Box::new((*block).clone());
+        let message =
+            Message::Certified { block, certificate: certificate.clone(), from: from.as_bytes().to_vec() };
+        // A driver that is too busy decides by itself, or the plan fetches it.
+        drop(self.core.messages.try_send(message));
+        self.final_next = None;
+    }
+
+    fn checked(&mut self, now_ms: u64, checked: Checked) -> Result<(), Halt> {
+        self.judging = self.judging.saturating_sub(1);
+        let Checked { from, gossip, admitted, postponed, stale, forged } = checked;
+        if let Some(id) = gossip {
+            let verdict = match (forged.is_empty(), admitted.is_empty()) {
+                (false, _) => GossipVerdict::Reject,
+                (true, false) => GossipVerdict::Relay,
+                (true, true) => GossipVerdict::Ignore,
+            };
+            self.network.judge(id, verdict);
+        } else if !forged.is_empty() {
+            self.network.report(&from, Offence::Invalid);
+        }
+        for transaction in &admitted {
+            let found = self.assemblies.found(now_ms, transaction);
+            self.assembled(now_ms, found)?;
+            let out = self.relay.admitted(now_ms, transaction, Origin::Peer);
+            self.relayed(None, out);
+        }
+        stale.into_iter().chain(forged).for_each(|id| self.relay.refused(id));
+        postponed.into_iter().for_each(|id| self.relay.postponed(id));
+        Ok(())
+    }
+
+    fn outgoing(&mut self, now_ms: u64, outgoing: Outgoing) -> Result<(), Halt> {
+        match outgoing {
+            Outgoing::Message(bytes) => {
+                self.recent.keep_message(self.core.head.read().height.next(), &bytes);
+                self.network.publish(Topic::Consensus, bytes);
+            }
+            Outgoing::Proposed(block) => {
+                let transactions = block.transactions.iter().map(|one| one.body.id()).collect();
+                let compact = CompactBlock { header: block.header.clone(), transactions };
+                self.recent.keep(block);
+                self.network.publish(Topic::Blocks, BlockAnnouncement::Proposed(compact).encode());
+            }
+            Outgoing::Final { block, certificate } => {
+                let header = block.header.clone();
+                let height = header.height;
+                self.recent.decided(height);
+                self.pull.due_ms = now_ms + PULL_MS;
+                self.assemblies.decided(height);
+                if self.final_next.as_ref().is_some_and(|(next, _)| next.header.height <= height) {
+                    self.final_next = None;
+                }
+                let caught_up = self.blocks.progress().is_none_or(|progress| progress.target <= height);
+                if caught_up {
+                    let certified = CertifiedHeader { header, certificate };
+                    self.network.publish(Topic::Blocks, BlockAnnouncement::Certified(certified).encode());
+                }
+                let own = self.own_status();
+                let out = self.blocks.moved(now_ms, local_head(&self.core), &own);
+                self.synced(now_ms, out)?;
+                self.give_next();
+            }
+            Outgoing::Want { block, height } => {
+                if let Some(known) = self.recent.block(&block) {
+                    drop(self.core.messages.try_send(Message::Body(Box::new((*known).clone()))));
+                } else if height > self.core.head.read().height {
+                    let peers: Vec<PeerId> = self.network.peers().into_iter().map(|peer| peer.id).collect();
+                    let out = self.assemblies.wanted(now_ms, block, &peers);
+                    self.assembled(now_ms, out)?;
+                }
+            }
+            Outgoing::Invalid { block } => {
+                let own = self.own_status();
+                let out = self.blocks.refused(now_ms, &block, Refusal::Body, &own);
+                self.delivered.clear();
+                self.given = self.core.head.read().height;
+                self.synced(now_ms, out)?;
+            }
+            Outgoing::Blame { peer, reason } => {
+                if let Some(block) = block_of_plan(&peer) {
+                    tracing::warn!(%block, reason, "a block from a peer is refused");
+                    let own = self.own_status();
+                    let out = self.blocks.refused(now_ms, &block, Refusal::Header, &own);
+                    self.delivered.clear();
+                    self.given = self.core.head.read().height;
+                    self.synced(now_ms, out)?;
+                } else if let Some(peer) = PeerId::new(peer) {
+                    tracing::debug!(%peer, reason, "a peer sent what no honest node sends");
+                    self.network.report(&peer, Offence::Invalid);
+                }
+            }
+            Outgoing::Evidence(evidence) => {
+                let Some(reporter) = &self.reporter else { return Ok(()) };
+                match reporter.report(&self.core, *evidence) {
+                    Ok(transaction) => {
+                        let out = self.relay.admitted(now_ms, &transaction, Origin::Client);
+                        self.relayed(None, out);
+                    }
+                    Err(error) => tracing::warn!(%error, "evidence could not be submitted"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn synced(&mut self, now_ms: u64, outputs: Vec<SyncOutput>) -> Result<(), Halt> {
+        for output in outputs {
+            match output {
+                SyncOutput::Ask { peer, id, request } => self.ask(&peer, id, &request),
+                SyncOutput::Deliver(block) => self.delivered.push_back(*block),
+                SyncOutput::Report { peer, offence } => self.network.report(&peer, offence),
+                SyncOutput::OtherChain { peer, genesis } => {
+                    tracing::info!(%peer, theirs = %genesis, ours = %self.core.chain.genesis_id(), "a peer is on another chain");
+                }
+            }
+        }
+        let _ = now_ms;
+        self.give_next();
+        Ok(())
+    }
+
+    /// Gives the driver the next block of the plan, when the one before it is the head.
+    fn give_next(&mut self) {
+        let head = self.core.head.read().height;
+        while self.delivered.front().is_some_and(|next| next.certified.header.height <= head) {
+            self.delivered.pop_front();
+        }
+        let wanted = head.next();
+        let ready = self.delivered.front().is_some_and(|next| next.certified.header.height == wanted);
+        if !ready || (self.given >= wanted && self.given > head) {
+            return;
+        }
+        let Some(next) = self.delivered.front() else { return };
+        let Some(certificate) = next.certified.certificate.clone() else { return };
+        let block = Block { header: next.certified.header.clone(), transactions: next.transactions.clone() };
+        let from = plan_as_peer(&next.id);
+        let message = Message::Certified { block: Box::new(block), certificate, from };
+        if self.core.messages.try_send(message).is_ok() {
+            self.given = wanted;
+        }
+    }
+
+    fn assembled(&mut self, _now_ms: u64, outputs: Vec<AssemblyOutput>) -> Result<(), Halt> {
+        for output in outputs {
+            match output {
+                AssemblyOutput::Ask { peer, id, request } => self.ask(&peer, id, &request),
+                AssemblyOutput::Complete(complete) => {
+                    let transactions = complete.transactions.iter().map(|one| one.transaction().clone());
+                    let block = Block { header: complete.header, transactions: transactions.collect() };
+                    self.recent.keep(Arc::new(block.clone()));
+                    // A driver that is too busy asks again.
+                    drop(self.core.messages.try_send(Message::Body(Box::new(block))));
+                    self.give_final();
+                }
+                AssemblyOutput::GaveUp { block } => {
+                    tracing::debug!(%block, "nobody gave the body of a block")
+                }
+                AssemblyOutput::Report { peer, offence } => self.network.report(&peer, offence),
+            }
+        }
+        Ok(())
+    }
+
+    fn relayed(&mut self, gossip: Option<GossipId>, outputs: Vec<RelayOutput>) {
+        let mut gossip = gossip;
+        for output in outputs {
+            match output {
+                RelayOutput::Publish(message) => self.network.publish(Topic::Transactions, message.encode()),
+                RelayOutput::Ask { peer, id, request } => self.ask(&peer, id, &request),
+                RelayOutput::Report { peer, offence } => self.network.report(&peer, offence),
+                RelayOutput::Admit { from, transactions } => self.admit(from, gossip.take(), transactions),
+            }
+        }
+    }
+
+    /// Has the workers verify and admit what a peer sent.
+    fn admit(&mut self, from: PeerId, gossip: Option<GossipId>, transactions: Vec<Transaction>) {
+        let ids: Vec<TransactionId> = transactions.iter().map(|one| one.body.id()).collect();
+        let (core, inbox) = (Arc::clone(&self.core), Arc::clone(&self.inbox));
+        let job = move || {
+            let checked = check(&core, from, gossip, transactions);
+            // Answers are few, and urgent ones have room; one that is lost leaves a gossip unjudged.
+            drop(inbox.put(Event::Checked(Box::new(checked))));
+        };
+        if self.judging < JUDGING_MAX && self.workers.run(job).is_ok() {
+            self.judging += 1;
+            return;
+        }
+        ids.into_iter().for_each(|id| self.relay.postponed(id));
+        if let Some(id) = gossip {
+            self.network.judge(id, GossipVerdict::Ignore);
+        }
+    }
+
+    fn ask(&self, peer: &PeerId, id: RequestId, request: &Request) {
+        self.network.request(peer, id, request.encode());
+    }
+
+    fn own_status(&self) -> Status {
+        own_status(&self.core)
+    }
+}
+
+/// Says where this node is.
+pub(super) fn own_status<S: KeyValueStore>(core: &Core<S>) -> Status {
+    let head = core.head.read();
+    Status {
+        genesis: core.chain.genesis_id(),
+        height: head.height,
+        head: head.block,
+        work: [0; 32],
+        final_height: head.height,
+        oldest_block: Height::new(1),
+        snapshot: None,
+    }
+}
+
+fn local_head<S: KeyValueStore>(core: &Core<S>) -> LocalHead {
+    let head = core.head.read();
+    LocalHead { height: head.height, id: head.block, work: [0; 32], final_height: head.height }
+}
+
+/// Verifies and admits transactions of a peer; runs on a worker.
+fn check<S: KeyValueStore>(
+    core: &Core<S>,
+    from: PeerId,
+    gossip: Option<GossipId>,
+    transactions: Vec<Transaction>,
+) -> Checked {
+    let (admitted, postponed, stale, forged) = Default::default();
+    let mut checked = Checked { from, gossip, admitted, postponed, stale, forged };
+    for transaction in transactions {
+        let id = transaction.body.id();
+        let Ok(verified) = core.verify(transaction) else {
+            checked.forged.push(id);
+            continue;
+        };
+        match core.admit(verified.clone()) {
+            Ok(_) => checked.admitted.push(verified),
+            Err(purlin_rpc::SubmitError::Inclusion(
+                InclusionError::NonceUsed { .. } | InclusionError::Expired { .. },
+            )) => checked.stale.push(id),
+            Err(_) => checked.postponed.push(id),
+        }
+    }
+    checked
+}
+
+/// Checks headers by what this node knows of the validators.
+struct Check<'a, S> {
+    core: &'a Core<S>,
+}
+
+impl<S: KeyValueStore> HeaderCheck for Check<'_, S> {
+    fn check(
+        &mut self,
+        header: &BlockHeader,
+        certificate: Option<&Certificate>,
+    ) -> Result<HeaderChecked, HeaderFault> {
+        let fault = |reason: String| HeaderFault { reason };
+        let Some(certificate) = certificate else { return Err(fault("it has no certificate".to_owned())) };
+        if header.height != self.core.head.read().height.next() {
+            // Blocks in between may change who decides; the engine checks it when its turn comes.
+            return Ok(HeaderChecked::Later);
+        }
+        let Ok(validators) = self.core.validators() else { return Ok(HeaderChecked::Later) };
+        certificate
+            .verify(&header.chain_id, &validators)
+            .map(|()| HeaderChecked::Verified)
+            .map_err(|error| fault(error.to_string()))
+    }
+
+    fn id_at(&self, height: Height) -> Option<BlockId> {
+        if height == Height::ZERO {
+            return Some(self.core.chain.genesis_id());
+        }
+        self.core.chain.header(height).ok().flatten().map(|header| header.id())
+    }
+}
+
+/// Finds transactions in the pool.
+struct Pooled<'a, S> {
+    core: &'a Core<S>,
+}
+
+impl<S: KeyValueStore> TransactionLookup for Pooled<'_, S> {
+    fn get(&self, id: &TransactionId) -> Option<VerifiedTransaction> {
+        self.core.pool.lock().mempool.get(id).cloned()
+    }
+}
