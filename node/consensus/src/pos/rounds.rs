@@ -156,6 +156,26 @@ impl PosEngine {
         let outcomes = rounds.core.start(&steps, lend(&mut self.signer));
         self.mode = Mode::Rounds(rounds);
         self.carry_out(outcomes, None);
+        self.propose_again(&steps);
+    }
+
+    /// Proposes what was built before a crash and may have been signed, when its proposal is not on record.
+    fn propose_again(&mut self, steps: &[Step]) {
+        let (own_key, Mode::Rounds(rounds)) = (self.own_key(), &mut self.mode) else { return };
+        let Some(wanted) = rounds.wanted.filter(|_| rounds.core.awaits_proposal()) else { return };
+        let built = steps.iter().find_map(|step| match step {
+            Step::Block { round, proposer, block, valid: true }
+                if *round == wanted && Some(*proposer) == own_key =>
+            {
+                Some(*block)
+            }
+            _ => None,
+        });
+        if let Some(block) = built {
+            rounds.wanted = None;
+            let outcomes = rounds.core.propose(wanted, block, lend(&mut self.signer));
+            self.carry_out(outcomes, None);
+        }
     }
 
     /// Gives the algorithm a step; `from` is blamed when it is a wrong certificate.
@@ -222,12 +242,14 @@ impl PosEngine {
     fn learn(&mut self, block: BlockId, known: Known) {
         let Mode::Rounds(rounds) = &mut self.mode else { return };
         rounds.blocks.insert(block, known);
-        let entry = Entry::Block(BlockSeal { block, round: known.seal_round, valid: known.valid });
         let height = rounds.height;
+        if let Some(signer) = &mut self.signer {
+            let entry = Entry::Block(BlockSeal { block, round: known.seal_round, valid: known.valid });
+            signer.record(height, Record { height, entry }.encode());
+        }
         if known.valid {
             self.effects.push(Effect::KeepBody { block, height });
         }
-        self.effects.push(Effect::Record { height, bytes: Record { height, entry }.encode() });
     }
 
     /// Gives the algorithm the proposals that waited for a block.
@@ -382,10 +404,6 @@ impl PosEngine {
                 }
             }
             Outcome::Decided(certificate) => self.decide(certificate, Origin::Rounds),
-            Outcome::Record(step) => {
-                let bytes = Record { height, entry: Entry::Step(step) }.encode();
-                self.effects.push(Effect::Record { height, bytes });
-            }
             Outcome::Refused { detail } => self.report(Notice::SignatureRefused { detail }),
             Outcome::Wrong { reason } => self.blame(from, reason),
             Outcome::Seen(votes) => votes.into_iter().for_each(|vote| self.remember(Signed::Vote(vote))),

@@ -95,12 +95,18 @@ struct Signer {
 struct Book {
     signed: BTreeMap<(Height, u32, u8), Hash32>,
     conflicts: usize,
+    /// Written, and not synced.
+    unsynced: Vec<Vec<u8>>,
+    records: Vec<Vec<u8>>,
+    height: Height,
 }
 
 impl Signer {
     fn check(&self, at: (Height, u32, u8), digest: Hash32) -> Result<(), SignError> {
         let mut book = self.book.lock().unwrap();
         if *book.signed.entry(at).or_insert(digest) == digest {
+            let mut unsynced = std::mem::take(&mut book.unsynced);
+            book.records.append(&mut unsynced);
             return Ok(());
         }
         book.conflicts += 1;
@@ -111,6 +117,16 @@ impl Signer {
 impl VoteSigner for Signer {
     fn public_key(&self) -> PublicKey {
         self.key.public_key()
+    }
+
+    fn record(&mut self, height: Height, bytes: Vec<u8>) {
+        let mut book = self.book.lock().unwrap();
+        if book.height < height {
+            book.records.clear();
+            book.unsynced.clear();
+            book.height = height;
+        }
+        book.unsynced.push(bytes);
     }
 
     fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {
@@ -180,7 +196,6 @@ enum Event {
 #[derive(Default)]
 struct Disk {
     chain: Vec<(BlockHeader, Option<Certificate>)>,
-    records: Vec<(Height, Vec<u8>)>,
     bodies: Vec<(Height, BlockHeader)>,
 }
 
@@ -191,7 +206,6 @@ pub(crate) struct Node {
     account: AccountId,
     life: u64,
     disk: Disk,
-    unflushed: Vec<(Height, Vec<u8>)>,
     unkept: Vec<(Height, BlockHeader)>,
     bodies: BTreeMap<BlockId, BlockHeader>,
     executed: BTreeSet<BlockId>,
@@ -258,7 +272,6 @@ impl World {
             account,
             life: 0,
             disk: Disk::default(),
-            unflushed: Vec::new(),
             unkept: Vec::new(),
             bodies: BTreeMap::new(),
             executed: BTreeSet::new(),
@@ -326,7 +339,9 @@ impl World {
         let node = &mut self.nodes[node];
         node.engine = None;
         node.life += 1;
-        node.unflushed.clear();
+        if let Some(signer) = &node.signer {
+            signer.book.lock().unwrap().unsynced.clear();
+        }
         node.unkept.clear();
         node.bodies.clear();
         node.executed.clear();
@@ -356,7 +371,8 @@ impl World {
         let last = one.disk.chain.last();
         let uncertified = last.filter(|(_, certificate)| certificate.is_none());
         let uncertified = uncertified.map(|(header, _)| Box::new(header.clone()));
-        let records = one.disk.records.iter().map(|(_, bytes)| bytes.clone()).collect();
+        let records = one.signer.as_ref().map(|signer| signer.book.lock().unwrap().records.clone());
+        let records = records.unwrap_or_default();
         let started = Input::Started { head, uncertified, validators, records };
         let effects = engine.handle(TimestampMs::new(self.now), started);
         one.engine = Some(engine);
@@ -417,7 +433,6 @@ impl World {
                 let one = &mut self.nodes[node];
                 one.unkept.push((height, one.bodies[&block].clone()));
             }
-            Effect::Record { height, bytes } => self.nodes[node].unflushed.push((height, bytes)),
             Effect::SetTimer { timer, after_ms } => {
                 self.sequence += 1;
                 let set = self.sequence;
@@ -454,7 +469,6 @@ impl World {
 
     fn publish(&mut self, node: usize, announcement: Announcement) {
         let one = &mut self.nodes[node];
-        one.disk.records.append(&mut one.unflushed);
         one.disk.bodies.append(&mut one.unkept);
         let parcel = match announcement {
             Announcement::Certified { certificate } => {
@@ -625,8 +639,6 @@ impl World {
         }
         let one = &mut self.nodes[node];
         one.disk.chain.push((header.clone(), certificate));
-        one.disk.records.retain(|(at, _)| *at > height);
-        one.unflushed.retain(|(at, _)| *at > height);
         one.disk.bodies.retain(|(at, _)| *at > height);
         one.unkept.retain(|(at, _)| *at > height);
         if header.transactions_root != Hash32::ZERO {
