@@ -99,14 +99,21 @@ struct Book {
     unsynced: Vec<Vec<u8>>,
     records: Vec<Vec<u8>>,
     height: Height,
+    /// Signatures given during the input being handled, and how many records were durable with each.
+    fresh: Vec<((Height, u32, u8), usize)>,
 }
 
 impl Signer {
     fn check(&self, at: (Height, u32, u8), digest: Hash32) -> Result<(), SignError> {
         let mut book = self.book.lock().unwrap();
+        let again = book.signed.contains_key(&at);
         if *book.signed.entry(at).or_insert(digest) == digest {
             let mut unsynced = std::mem::take(&mut book.unsynced);
             book.records.append(&mut unsynced);
+            if !again {
+                let durable = book.records.len();
+                book.fresh.push((at, durable));
+            }
             return Ok(());
         }
         book.conflicts += 1;
@@ -125,6 +132,7 @@ impl VoteSigner for Signer {
             book.records.clear();
             book.unsynced.clear();
             book.height = height;
+            book.fresh.clear();
         }
         book.unsynced.push(bytes);
     }
@@ -349,6 +357,20 @@ impl World {
         node.timers.clear();
     }
 
+    /// Takes back the last signatures of an input that was not carried out: the process died in between.
+    fn die_while_signing(&mut self, node: usize, fresh: &[((Height, u32, u8), usize)]) {
+        let Some(signer) = &self.nodes[node].signer else { return };
+        let kept = self.random.between(0, fresh.len() as u64) as usize;
+        let mut book = signer.book.lock().unwrap();
+        for (at, _) in &fresh[kept..] {
+            book.signed.remove(at);
+        }
+        // Records that became durable with the first one lost may also be there, or not.
+        if let (Some((_, durable)), true) = (fresh.get(kept.wrapping_sub(1)), kept < fresh.len()) {
+            book.records.truncate(*durable);
+        }
+    }
+
     pub(crate) fn restart_after(&mut self, node: usize, ms: u64) {
         self.after(ms, Event::Restart { node });
     }
@@ -390,10 +412,15 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
-        for effect in effects {
+        let signer = self.nodes[node].signer.as_ref();
+        let fresh = signer.map(|signer| std::mem::take(&mut signer.book.lock().unwrap().fresh));
+        for (position, effect) in effects.into_iter().enumerate() {
             if self.weather.crash_per_mille > 0
                 && self.random.between(1, 1_000) <= self.weather.crash_per_mille
             {
+                if position == 0 {
+                    self.die_while_signing(node, &fresh.unwrap_or_default());
+                }
                 self.crash(node);
                 let ms = self.random.between(1, 2_000);
                 return self.restart_after(node, ms);
