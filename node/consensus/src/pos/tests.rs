@@ -609,3 +609,52 @@ fn one_validator_decides_alone_until_there_are_more() {
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Commit { .. })), "{effects:?}");
     assert!(effects.iter().any(|effect| matches!(effect, Effect::SetTimer { timer: PROPOSE, .. })));
 }
+
+mod garbage {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Right messages with one byte changed: blamed or ignored, never counted, never a panic.
+        #[test]
+        fn damaged_messages_change_nothing(
+            which in 0usize..4,
+            at in any::<proptest::sample::Index>(),
+            flip in 1u8..,
+        ) {
+            let block = header(0, 1).id();
+            let round = if which == 3 { 3 } else { 0 };
+            let prevotes: Vec<SignedVote> =
+                keys().iter().map(|key| vote(key, HEIGHT, round, VoteKind::Prevote, Some(block))).collect();
+            let entry = |signed: &SignedVote| RoundVote {
+                kind: signed.vote.kind,
+                block: signed.vote.block,
+                public_key: signed.public_key,
+                signature: signed.signature,
+            };
+            let message = match which {
+                0 => Message::Vote(vote(&others()[1], HEIGHT, 0, VoteKind::Prevote, Some(block))),
+                1 => Message::Proposal(proposal(&proposer(0), 0, block, None)),
+                2 => Message::Polka(PolkaCertificate {
+                    height: HEIGHT,
+                    round: 0,
+                    block,
+                    signatures: prevotes[..3].iter().cloned().map(Into::into).collect(),
+                }),
+                _ => Message::Round(RoundCertificate {
+                    height: HEIGHT,
+                    round: 3,
+                    reason: RoundReason::Skip,
+                    votes: prevotes[..2].iter().map(entry).collect(),
+                }),
+            };
+            let mut bytes = message.encode();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            let mut desk = Desk::voter();
+            let effects = desk.input(Input::Message { from: vec![7], bytes });
+            let harmless = effects.iter().all(|effect| matches!(effect, Effect::Blame { .. }));
+            prop_assert!(harmless, "{effects:?}");
+        }
+    }
+}

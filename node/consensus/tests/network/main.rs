@@ -2,12 +2,16 @@
 //!
 //! Every run is a function of its seed. A failure names the seed; `SEEDS=first..last` runs others.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod adversaries;
 mod changes;
+mod parts;
 mod world;
 
+use parts::Random;
 use std::ops::Range;
-use world::{CALM, Random, Weather, World};
+use world::{CALM, Weather, World};
 
 /// Longest that an honest majority takes for three blocks once the network is calm again, in milliseconds: rounds
 /// that grew during the storm are waited out.
