@@ -1,6 +1,7 @@
 //! Validators that break the rules, each with a name.
 
-use super::world::{CALM, Weather, World, key};
+use super::parts::{chain_id, key};
+use super::world::{CALM, Weather, World};
 use super::{EQUAL, UNEQUAL, for_seeds, seeds};
 use purlin_primitives::Equivocation;
 
@@ -43,7 +44,7 @@ fn a_contradiction_is_found_after_the_height_is_decided() {
     world.run_to(&[0, 1, 2, 3], 8, 20_000);
     world.nodes[0].faulty = true;
     let vote = Vote {
-        chain_id: super::world::chain_id(),
+        chain_id: chain_id(),
         height: Height::new(4),
         round: 0,
         kind: VoteKind::Prevote,
@@ -75,5 +76,18 @@ fn a_silent_proposer_costs_a_round() {
         assert!(missed > 0, "its turn never came");
         let seals = world.headers(1).filter(|header| header.seal != purlin_primitives::Seal::FIRST_ROUND);
         assert!(seals.count() > 0, "headers say who missed a turn");
+    });
+}
+
+/// Withholder: it proposes and votes, and gives nobody the bodies of its blocks.
+#[test]
+fn a_proposer_that_withholds_its_blocks_costs_a_round() {
+    for_seeds(seeds(0..10), |seed| {
+        let mut world = World::new(seed, EQUAL, 0, CALM);
+        world.nodes[0].withholds = true;
+        world.run_to(&[1, 2, 3], 10, 60_000);
+        let account = key(0).public_key().account_id();
+        assert!(world.headers(1).all(|header| header.proposer != account), "nobody could check its blocks");
+        assert!(!world.nodes[1].notices.is_empty(), "its turn never came");
     });
 }

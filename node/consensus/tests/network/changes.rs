@@ -1,6 +1,7 @@
 //! Validator sets that change from height to height.
 
-use super::world::{CALM, World, key, validators};
+use super::parts::{key, validators};
+use super::world::{CALM, World};
 use super::{EQUAL, for_seeds, seeds};
 use purlin_primitives::{Validator, ValidatorSet};
 use std::sync::Arc;

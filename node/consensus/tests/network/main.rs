@@ -2,12 +2,16 @@
 //!
 //! Every run is a function of its seed. A failure names the seed; `SEEDS=first..last` runs others.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod adversaries;
 mod changes;
+mod parts;
 mod world;
 
+use parts::Random;
 use std::ops::Range;
-use world::{CALM, Random, Weather, World};
+use world::{CALM, Weather, World};
 
 /// Longest that an honest majority takes for three blocks once the network is calm again, in milliseconds: rounds
 /// that grew during the storm are waited out.
@@ -18,7 +22,10 @@ const EQUAL: &[u64] = &[1, 1, 1, 1];
 const UNEQUAL: &[u64] = &[10, 7, 7, 4, 3, 2, 1];
 
 /// Seeds that once failed.
-const REGRESSIONS: &[u64] = &[];
+///
+/// 202: records were effects of their own, made durable after the signatures that they led to. Two of four validators
+/// died in between, were refused another vote, and the round never ended.
+const REGRESSIONS: &[u64] = &[202];
 
 fn seeds(default: Range<u64>) -> Range<u64> {
     let Ok(text) = std::env::var("SEEDS") else { return default };
@@ -95,6 +102,8 @@ fn storm(seed: u64) -> World {
         }
     }
     heal(&mut world, &nodes);
+    // A signature never outlives the records that led to it, so the same votes are found again after a crash.
+    assert_eq!(world.conflicts(), 0);
     world
 }
 
@@ -168,7 +177,6 @@ fn everybody_crashes_and_nobody_contradicts_itself() {
             }
         }
         heal(&mut world, &[0, 1, 2, 3]);
-        // Records are kept unless the process dies between two effects, so the same votes are found again.
         assert_eq!(world.conflicts(), 0);
     });
 }

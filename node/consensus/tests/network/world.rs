@@ -1,42 +1,17 @@
 //! Engines, a driver for each, and a network between them, under one seeded clock. Blocks are headers only.
 
 use purlin_consensus::{
-    Announcement, ConsensusEngine, Effect, Head, Input, Notice, PosConfig, PosEngine, Proposal, SignError,
-    TimerId, Verdict, VoteSigner, WhenEmpty,
+    Announcement, ConsensusEngine, Effect, Head, Input, Notice, PosConfig, PosEngine, Proposal, TimerId,
+    Verdict, VoteSigner, WhenEmpty,
 };
 use purlin_primitives::{
-    AccountId, BlockHeader, BlockId, BlockProposal, Certificate, ChainId, Equivocation, Hash32, Height,
-    PublicKey, SecretKey, SignedProposal, SignedVote, TimestampMs, Validator, ValidatorSet, Vote,
-    hash_domain,
+    AccountId, BlockHeader, BlockId, Certificate, Equivocation, Hash32, Height, PublicKey, SecretKey,
+    SignedProposal, SignedVote, TimestampMs, ValidatorSet, hash_domain,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-/// SplitMix64 (G. Steele, D. Lea, C. Flood, 2014).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// From `low` to `high`, both included.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
-    }
-
-    pub(crate) fn percent(&mut self, chance: u64) -> bool {
-        self.next() % 100 < chance
-    }
-}
+use crate::parts::{Random, Signer, chain_id, key, validators};
 
 /// What the network does to messages.
 #[derive(Debug, Clone, Copy)]
@@ -67,62 +42,6 @@ const START: u64 = 100_000;
 /// How often a driver asks a peer whether its chain is longer, and tries to fetch a body.
 const SYNC_MS: u64 = 300;
 const FETCH_MS: u64 = 60;
-
-pub(crate) fn chain_id() -> ChainId {
-    "test".parse().unwrap()
-}
-
-pub(crate) fn key(n: usize) -> SecretKey {
-    SecretKey::from_bytes(&[n as u8 + 1; 32]).unwrap()
-}
-
-pub(crate) fn validators(powers: &[u64]) -> ValidatorSet {
-    let validator = |(n, power): (usize, &u64)| {
-        let public_key = key(n).public_key();
-        Validator { public_key, account: public_key.account_id(), power: *power }
-    };
-    ValidatorSet::new(powers.iter().enumerate().map(validator).collect()).unwrap()
-}
-
-/// Refuses to contradict itself, durable at once, and counts how often it was asked to.
-#[derive(Clone)]
-struct Signer {
-    key: SecretKey,
-    book: Arc<Mutex<Book>>,
-}
-
-#[derive(Default)]
-struct Book {
-    signed: BTreeMap<(Height, u32, u8), Hash32>,
-    conflicts: usize,
-}
-
-impl Signer {
-    fn check(&self, at: (Height, u32, u8), digest: Hash32) -> Result<(), SignError> {
-        let mut book = self.book.lock().unwrap();
-        if *book.signed.entry(at).or_insert(digest) == digest {
-            return Ok(());
-        }
-        book.conflicts += 1;
-        Err(SignError::Conflict { detail: format!("{at:?}") })
-    }
-}
-
-impl VoteSigner for Signer {
-    fn public_key(&self) -> PublicKey {
-        self.key.public_key()
-    }
-
-    fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {
-        self.check((vote.height, vote.round, vote.kind as u8), vote.signing_hash())?;
-        Ok(self.key.sign_vote(vote))
-    }
-
-    fn sign_proposal(&mut self, proposal: BlockProposal) -> Result<SignedProposal, SignError> {
-        self.check((proposal.height, proposal.round, 0), proposal.signing_hash())?;
-        Ok(self.key.sign_proposal(proposal))
-    }
-}
 
 /// What a node sends another.
 #[derive(Clone)]
@@ -180,7 +99,6 @@ enum Event {
 #[derive(Default)]
 struct Disk {
     chain: Vec<(BlockHeader, Option<Certificate>)>,
-    records: Vec<(Height, Vec<u8>)>,
     bodies: Vec<(Height, BlockHeader)>,
 }
 
@@ -191,7 +109,6 @@ pub(crate) struct Node {
     account: AccountId,
     life: u64,
     disk: Disk,
-    unflushed: Vec<(Height, Vec<u8>)>,
     unkept: Vec<(Height, BlockHeader)>,
     bodies: BTreeMap<BlockId, BlockHeader>,
     executed: BTreeSet<BlockId>,
@@ -202,6 +119,8 @@ pub(crate) struct Node {
     pub(crate) group: u8,
     /// Whether it breaks the rules: it may be blamed, and is not asked to agree.
     pub(crate) faulty: bool,
+    /// Whether it keeps the bodies of blocks for itself.
+    pub(crate) withholds: bool,
     pub(crate) evidence: Vec<Equivocation>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) restarts: usize,
@@ -258,7 +177,6 @@ impl World {
             account,
             life: 0,
             disk: Disk::default(),
-            unflushed: Vec::new(),
             unkept: Vec::new(),
             bodies: BTreeMap::new(),
             executed: BTreeSet::new(),
@@ -267,6 +185,7 @@ impl World {
             pool: 0,
             group: 0,
             faulty: false,
+            withholds: false,
             evidence: Vec::new(),
             notices: Vec::new(),
             restarts: 0,
@@ -326,12 +245,28 @@ impl World {
         let node = &mut self.nodes[node];
         node.engine = None;
         node.life += 1;
-        node.unflushed.clear();
+        if let Some(signer) = &node.signer {
+            signer.book.lock().unwrap().unsynced.clear();
+        }
         node.unkept.clear();
         node.bodies.clear();
         node.executed.clear();
         node.wanted.clear();
         node.timers.clear();
+    }
+
+    /// Takes back the last signatures of an input that was not carried out: the process died in between.
+    fn die_while_signing(&mut self, node: usize, fresh: &[((Height, u32, u8), usize)]) {
+        let Some(signer) = &self.nodes[node].signer else { return };
+        let kept = self.random.between(0, fresh.len() as u64) as usize;
+        let mut book = signer.book.lock().unwrap();
+        for (at, _) in &fresh[kept..] {
+            book.signed.remove(at);
+        }
+        // Records that became durable with the first one lost may also be there, or not.
+        if let (Some((_, durable)), true) = (fresh.get(kept.wrapping_sub(1)), kept < fresh.len()) {
+            book.records.truncate(*durable);
+        }
     }
 
     pub(crate) fn restart_after(&mut self, node: usize, ms: u64) {
@@ -356,7 +291,8 @@ impl World {
         let last = one.disk.chain.last();
         let uncertified = last.filter(|(_, certificate)| certificate.is_none());
         let uncertified = uncertified.map(|(header, _)| Box::new(header.clone()));
-        let records = one.disk.records.iter().map(|(_, bytes)| bytes.clone()).collect();
+        let records = one.signer.as_ref().map(|signer| signer.book.lock().unwrap().records.clone());
+        let records = records.unwrap_or_default();
         let started = Input::Started { head, uncertified, validators, records };
         let effects = engine.handle(TimestampMs::new(self.now), started);
         one.engine = Some(engine);
@@ -374,10 +310,15 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
-        for effect in effects {
+        let signer = self.nodes[node].signer.as_ref();
+        let fresh = signer.map(|signer| std::mem::take(&mut signer.book.lock().unwrap().fresh));
+        for (position, effect) in effects.into_iter().enumerate() {
             if self.weather.crash_per_mille > 0
                 && self.random.between(1, 1_000) <= self.weather.crash_per_mille
             {
+                if position == 0 {
+                    self.die_while_signing(node, &fresh.unwrap_or_default());
+                }
                 self.crash(node);
                 let ms = self.random.between(1, 2_000);
                 return self.restart_after(node, ms);
@@ -417,7 +358,6 @@ impl World {
                 let one = &mut self.nodes[node];
                 one.unkept.push((height, one.bodies[&block].clone()));
             }
-            Effect::Record { height, bytes } => self.nodes[node].unflushed.push((height, bytes)),
             Effect::SetTimer { timer, after_ms } => {
                 self.sequence += 1;
                 let set = self.sequence;
@@ -454,7 +394,6 @@ impl World {
 
     fn publish(&mut self, node: usize, announcement: Announcement) {
         let one = &mut self.nodes[node];
-        one.disk.records.append(&mut one.unflushed);
         one.disk.bodies.append(&mut one.unkept);
         let parcel = match announcement {
             Announcement::Certified { certificate } => {
@@ -504,6 +443,9 @@ impl World {
 
     fn send(&mut self, from: usize, to: usize, parcel: Parcel) {
         if self.nodes[from].group != self.nodes[to].group || self.random.percent(self.weather.loss_percent) {
+            return;
+        }
+        if self.nodes[from].withholds && matches!(parcel, Parcel::Body(_)) {
             return;
         }
         let copies = if self.random.percent(self.weather.twice_percent) { 2 } else { 1 };
@@ -625,8 +567,6 @@ impl World {
         }
         let one = &mut self.nodes[node];
         one.disk.chain.push((header.clone(), certificate));
-        one.disk.records.retain(|(at, _)| *at > height);
-        one.unflushed.retain(|(at, _)| *at > height);
         one.disk.bodies.retain(|(at, _)| *at > height);
         one.unkept.retain(|(at, _)| *at > height);
         if header.transactions_root != Hash32::ZERO {
