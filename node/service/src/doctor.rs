@@ -208,8 +208,16 @@ pub fn recreate_sign_state(settings: &Settings) -> Result<LastSigned, crate::Sta
     let public_key = Keystore::new(home.keys()).get(&name)?.public_key;
     let store = RocksStore::open(home.data(), &StorageOptions::default())?;
     let executor = NodeExecutor::new(&runtime_config(settings))?;
+    let chain_id = genesis.chain_id.clone();
     let head = Chain::open(store, genesis, &executor, ChainOptions::default())?.head();
-    let last = LastSigned { height: head.height, block: head.block };
+    // A single validator may have to sign its last block again.
+    let last = LastSigned::vote(&Vote {
+        chain_id,
+        height: head.height,
+        round: 0,
+        kind: VoteKind::Precommit,
+        block: Some(head.block),
+    });
     Signer::recreate(&home.sign_state(), genesis_id, &public_key, last)?;
     Ok(last)
 }

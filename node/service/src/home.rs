@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// data/          the database
 /// cache/         compiled code; may be deleted while the node is stopped
 /// sign_state     what this node's validator key signed last
+/// votes          votes and locks of the height being decided
 /// tokens.json    hashes of the tokens that the HTTP API accepts
 /// purlin.sock    socket for the command line, while the node runs
 /// lock           held while the node runs; contains its process id
@@ -61,6 +62,11 @@ impl Home {
     /// Returns the path of the sign state.
     pub fn sign_state(&self) -> PathBuf {
         self.root.join("sign_state")
+    }
+
+    /// Returns the path of the votes and locks of the height being decided.
+    pub fn votes(&self) -> PathBuf {
+        self.root.join("votes")
     }
 
     /// Returns the path of the API's tokens.

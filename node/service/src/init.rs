@@ -195,8 +195,13 @@ pub fn read_genesis(path: &Path) -> Result<Genesis, GenesisError> {
         .map_err(|error| GenesisError::Malformed { path: path.into(), detail: error.to_string() })?;
     let invalid = |detail| Err(GenesisError::Invalid { path: path.into(), detail });
     let parameters = &genesis.parameters;
-    if genesis.validators.len() != 1 {
-        return invalid("the solo engine takes exactly one validator");
+    if let ConsensusRules::Pos(_) = &parameters.consensus
+        && genesis.validators.is_empty()
+    {
+        return invalid("proof of stake takes at least one validator");
+    }
+    if let Err(error) = genesis.validator_set() {
+        return invalid(&error.to_string());
     }
     if parameters.block_transactions_max == 0 || parameters.block_bytes_max == 0 {
         return invalid("a block must have room for a transaction");

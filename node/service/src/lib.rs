@@ -44,6 +44,9 @@ pub use init::{
 };
 pub use keystore::{KeyEntry, KeyKind, KeyName, Keystore, KeystoreError, Protection, is_development};
 pub use metrics::{MetricsSnapshot, Stage, StageSnapshot};
-pub use node::{Announcer, NoPeers, Node, NodeParts, StartError, StopReason, thread_stack_bytes};
+pub use node::{
+    NoPeers, NoRecords, Node, NodeParts, Outbox, Outgoing, Record, RecordLog, StartError, StopReason,
+    thread_stack_bytes,
+};
 pub use purlin_primitives::Genesis;
-pub use sign_state::{LastSigned, SignStateError, Signer};
+pub use sign_state::{LastSigned, SignStateError, SignStep, Signer, SigningTerms};

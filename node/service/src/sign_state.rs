@@ -3,18 +3,23 @@
 //! ```text
 //! offset      two slots, at 0 and at 4096; a write goes to the one that does not hold the newest
 //!    0   8    "PURLSIGN"
-//!    8   4    format version, little-endian: 1
+//!    8   4    format version, little-endian: 2
 //!   12  32    genesis id
 //!   44  33    public key
 //!   77   8    height, little-endian
-//!   85  32    block id
-//!  117  32    SHA-256 of bytes 0 to 117
+//!   85   4    round, little-endian
+//!   89   1    step: 1 proposal, 2 prevote, 3 precommit
+//!   90  32    digest that was signed
+//!  122  32    SHA-256 of bytes 0 to 122
 //! ```
 //!
 //! A slot torn by a power cut fails its checksum. Its signature was not made yet, because signing waits for the
 //! sync, so the other slot is the truth then. One data sync per signature, no rename.
 
-use purlin_primitives::{BlockHeader, BlockId, BlockSignature, Hash32, Height, PublicKey, SecretKey};
+use purlin_consensus::{SignError, VoteSigner};
+use purlin_primitives::{
+    BlockId, BlockProposal, Hash32, Height, PublicKey, SecretKey, SignedProposal, SignedVote, Vote, VoteKind,
+};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -23,10 +28,10 @@ use std::path::{Path, PathBuf};
 use crate::files::{Access, sync_directory, write_atomic};
 
 const MAGIC: &[u8; 8] = b"PURLSIGN";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// A disk writes at least this much at once, so a write to one slot cannot damage the other.
 const SLOT_BYTES: usize = 4096;
-const CHECKED_BYTES: usize = 117;
+const CHECKED_BYTES: usize = 122;
 const RECORD_BYTES: usize = CHECKED_BYTES + 32;
 
 /// Says why a block may not be signed, or the sign state cannot be used.
@@ -76,19 +81,22 @@ pub enum SignStateError {
         /// Height of the chain.
         head: Height,
     },
-    /// Something else was signed at that height.
-    #[error(
-        "refused to sign block {id} at height {height}: block {signed_id} at height {signed} was signed already"
-    )]
+    /// Something else was signed there, or further on.
+    #[error("refused to sign a {} of height {} in round {}: {last} was signed already", wanted.step, wanted.height, wanted.round)]
     Conflict {
-        /// Height asked for.
+        /// What was asked for.
+        wanted: LastSigned,
+        /// What was signed last.
+        last: LastSigned,
+    },
+    /// The votes that were cast at that height are not known any more.
+    #[error(
+        "this node does not sign at height {height}: its record of the votes it cast there is gone; it signs again \
+         from the next height on"
+    )]
+    Forgotten {
+        /// Which height.
         height: Height,
-        /// Block asked for.
-        id: BlockId,
-        /// Height signed last.
-        signed: Height,
-        /// Block signed last.
-        signed_id: BlockId,
     },
     /// The file cannot be read or written.
     #[error("the sign state {} failed while {operation}: {source}", path.display())]
@@ -102,21 +110,99 @@ pub enum SignStateError {
     },
 }
 
-/// Last signature of a key; height 0 and the genesis id before the first.
+/// Which of the signatures of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum SignStep {
+    /// The proposer's.
+    Proposal = 1,
+    /// The first vote.
+    Prevote = 2,
+    /// The second vote.
+    Precommit = 3,
+}
+
+impl From<VoteKind> for SignStep {
+    fn from(kind: VoteKind) -> Self {
+        match kind {
+            VoteKind::Prevote => Self::Prevote,
+            VoteKind::Precommit => Self::Precommit,
+        }
+    }
+}
+
+impl std::fmt::Display for SignStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Proposal => "proposal",
+            Self::Prevote => "prevote",
+            Self::Precommit => "precommit",
+        })
+    }
+}
+
+/// Last signature of a key; height 0 before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastSigned {
     /// Height of the block.
     pub height: Height,
-    /// Its id.
-    pub block: BlockId,
+    /// Attempt at that height.
+    pub round: u32,
+    /// Which signature of the round.
+    pub step: SignStep,
+    /// What was signed.
+    pub digest: Hash32,
 }
 
-/// Signs blocks with a validator's key, each height once. The key cannot be used for blocks in any other way.
+impl LastSigned {
+    /// Before the first signature.
+    pub const NOTHING: Self =
+        Self { height: Height::ZERO, round: 0, step: SignStep::Proposal, digest: Hash32::ZERO };
+
+    /// Describes a vote.
+    pub fn vote(vote: &Vote) -> Self {
+        let (height, round, step) = (vote.height, vote.round, vote.kind.into());
+        Self { height, round, step, digest: vote.signing_hash() }
+    }
+
+    /// Describes a proposal.
+    pub fn proposal(proposal: &BlockProposal) -> Self {
+        let (height, round) = (proposal.height, proposal.round);
+        Self { height, round, step: SignStep::Proposal, digest: proposal.signing_hash() }
+    }
+
+    fn position(&self) -> (Height, u32, SignStep) {
+        (self.height, self.round, self.step)
+    }
+}
+
+impl std::fmt::Display for LastSigned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a {} of height {} in round {}", self.step, self.height, self.round)
+    }
+}
+
+/// Says what a key may sign when its state is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SigningTerms {
+    /// Height of the chain here.
+    pub head: Height,
+    /// Whether this validator decides alone: then every block it signed was durable here before, and a chain
+    /// that ends below is an older copy.
+    pub alone: bool,
+    /// Whether the votes cast at the next height are still known, so that a lock is kept.
+    pub votes_known: bool,
+}
+
+/// Signs with a validator's key, never two things that exclude each other. The key cannot be used for consensus
+/// in any other way.
 pub struct Signer {
     key: SecretKey,
     public_key: PublicKey,
     genesis: BlockId,
     last: LastSigned,
+    /// Nothing of this height or below is signed, because the votes cast there are forgotten.
+    forgotten: Height,
     file: File,
     /// Slot that the next record goes to.
     next_slot: u64,
@@ -130,7 +216,7 @@ impl Signer {
             let source = io::Error::from(io::ErrorKind::AlreadyExists);
             return Err(SignStateError::Io { path: path.into(), operation: "creating", source });
         }
-        Self::recreate(path, genesis, public_key, LastSigned { height: Height::ZERO, block: genesis })
+        Self::recreate(path, genesis, public_key, LastSigned::NOTHING)
     }
 
     /// Writes the state anew, as signed up to `last`. Safe only when no other copy of the key signs.
@@ -158,31 +244,22 @@ impl Signer {
         read(path, genesis, public_key).map(|(last, _, _)| last)
     }
 
-    /// Opens a key's state and compares it with the chain's head: signed further than stored is refused.
+    /// Opens a key's state.
     pub fn open(
         path: &Path,
         genesis: BlockId,
         key: SecretKey,
-        head: Height,
-        id_at: impl FnOnce(Height) -> Option<BlockId>,
+        terms: SigningTerms,
     ) -> Result<Self, SignStateError> {
         let public_key = key.public_key();
         let (last, slot, file) = read(path, genesis, &public_key)?;
-        if last.height > head {
-            return Err(SignStateError::AheadOfChain { signed: last.height, head });
+        if terms.alone && last.height > terms.head {
+            return Err(SignStateError::AheadOfChain { signed: last.height, head: terms.head });
         }
-        if last.height > Height::ZERO
-            && let Some(id) = id_at(last.height)
-            && id != last.block
-        {
-            return Err(SignStateError::Conflict {
-                height: last.height,
-                id,
-                signed: last.height,
-                signed_id: last.block,
-            });
-        }
-        Ok(Self { key, public_key, genesis, last, file, next_slot: 1 - slot, path: path.into() })
+        let ahead = last.height > terms.head;
+        let known = terms.votes_known && last.height == terms.head.next();
+        let forgotten = if ahead && !known { last.height } else { Height::ZERO };
+        Ok(Self { key, public_key, genesis, last, forgotten, file, next_slot: 1 - slot, path: path.into() })
     }
 
     /// Returns the public half.
@@ -195,27 +272,25 @@ impl Signer {
         self.last
     }
 
-    /// Records a block durably, then signs it. The same block may be signed again; a different one at the same
-    /// or a lower height is refused.
-    pub fn sign_block(&mut self, header: &BlockHeader) -> Result<BlockSignature, SignStateError> {
-        let wanted = LastSigned { height: header.height, block: header.id() };
-        if wanted != self.last {
-            if wanted.height <= self.last.height {
-                return Err(SignStateError::Conflict {
-                    height: wanted.height,
-                    id: wanted.block,
-                    signed: self.last.height,
-                    signed_id: self.last.block,
-                });
-            }
-            self.record(wanted).map_err(|source| SignStateError::Io {
-                path: self.path.clone(),
-                operation: "recording a signature",
-                source,
-            })?;
-            self.last = wanted;
+    /// Makes `wanted` durable as the last signature. The same again is fine; anything else at or before the last
+    /// is refused.
+    fn advance(&mut self, wanted: LastSigned) -> Result<(), SignStateError> {
+        if wanted == self.last {
+            return Ok(());
         }
-        Ok(self.key.sign_block(header))
+        if wanted.position() <= self.last.position() {
+            return Err(SignStateError::Conflict { wanted, last: self.last });
+        }
+        if wanted.height <= self.forgotten {
+            return Err(SignStateError::Forgotten { height: wanted.height });
+        }
+        self.record(wanted).map_err(|source| SignStateError::Io {
+            path: self.path.clone(),
+            operation: "recording a signature",
+            source,
+        })?;
+        self.last = wanted;
+        Ok(())
     }
 
     fn record(&mut self, wanted: LastSigned) -> io::Result<()> {
@@ -224,6 +299,32 @@ impl Signer {
         self.file.sync_data()?;
         self.next_slot = 1 - self.next_slot;
         Ok(())
+    }
+}
+
+impl VoteSigner for Signer {
+    fn public_key(&self) -> PublicKey {
+        self.public_key
+    }
+
+    fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {
+        self.advance(LastSigned::vote(&vote))?;
+        Ok(self.key.sign_vote(vote))
+    }
+
+    fn sign_proposal(&mut self, proposal: BlockProposal) -> Result<SignedProposal, SignError> {
+        self.advance(LastSigned::proposal(&proposal))?;
+        Ok(self.key.sign_proposal(proposal))
+    }
+}
+
+impl From<SignStateError> for SignError {
+    fn from(error: SignStateError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SignStateError::Conflict { .. } | SignStateError::Forgotten { .. } => Self::Conflict { detail },
+            _ => Self::Failed { detail },
+        }
     }
 }
 
@@ -240,7 +341,9 @@ fn encode(genesis: BlockId, public_key: &PublicKey, last: LastSigned) -> [u8; RE
     out[12..44].copy_from_slice(genesis.as_bytes());
     out[44..77].copy_from_slice(public_key.as_bytes());
     out[77..85].copy_from_slice(&last.height.get().to_le_bytes());
-    out[85..117].copy_from_slice(last.block.as_bytes());
+    out[85..89].copy_from_slice(&last.round.to_le_bytes());
+    out[89] = last.step as u8;
+    out[90..122].copy_from_slice(last.digest.as_bytes());
     let checksum: [u8; 32] = Sha256::digest(&out[..CHECKED_BYTES]).into();
     out[CHECKED_BYTES..].copy_from_slice(&checksum);
     out
@@ -261,11 +364,18 @@ fn decode(slot: &[u8]) -> Result<Record<'_>, &'static str> {
         return Err("a checksum does not match");
     }
     if record[8..12] != VERSION.to_le_bytes() {
-        return Err("it was written by a newer version of purlin");
+        return Err("it was written by another version of purlin");
     }
     let height = u64::from_le_bytes(record[77..85].try_into().expect("eight bytes"));
-    let block: [u8; 32] = record[85..117].try_into().expect("thirty-two bytes");
-    let last = LastSigned { height: Height::new(height), block: BlockId::new(Hash32::new(block)) };
+    let round = u32::from_le_bytes(record[85..89].try_into().expect("four bytes"));
+    let step = match record[89] {
+        1 => SignStep::Proposal,
+        2 => SignStep::Prevote,
+        3 => SignStep::Precommit,
+        _ => return Err("its step is unknown"),
+    };
+    let digest = Hash32::new(record[90..122].try_into().expect("thirty-two bytes"));
+    let last = LastSigned { height: Height::new(height), round, step, digest };
     Ok(Record { genesis: &record[12..44], public_key: &record[44..77], last })
 }
 
@@ -290,7 +400,7 @@ fn read(
     let slots = [decode(&content[..SLOT_BYTES]), decode(&content[SLOT_BYTES..])];
     let newest =
         (0u64..).zip(&slots).filter_map(|(index, slot)| slot.as_ref().ok().map(|record| (index, record)));
-    let Some((index, record)) = newest.max_by_key(|(_, record)| record.last.height) else {
+    let Some((index, record)) = newest.max_by_key(|(_, record)| record.last.position()) else {
         let detail = slots[0].as_ref().err().copied().unwrap_or_default().into();
         return Err(SignStateError::Damaged { path: path.into(), detail });
     };
@@ -316,7 +426,6 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use purlin_primitives::{AccountId, TimestampMs};
 
     const GENESIS: BlockId = BlockId::new(Hash32::new([9; 32]));
 
@@ -324,17 +433,13 @@ mod tests {
         SecretKey::from_bytes(&[3; 32]).unwrap()
     }
 
-    fn header(height: u64, variant: u64) -> BlockHeader {
-        BlockHeader {
-            chain_id: "dev".parse().unwrap(),
-            height: Height::new(height),
-            parent: BlockId::ZERO,
-            time: TimestampMs::new(variant),
-            proposer: AccountId::ZERO,
-            transactions_root: Hash32::ZERO,
-            state_root: Hash32::ZERO,
-            receipts_root: Hash32::ZERO,
-        }
+    fn vote(height: u64, round: u32, kind: VoteKind, block: u8) -> Vote {
+        let block = (block > 0).then(|| BlockId::new(Hash32::new([block; 32])));
+        Vote { chain_id: "dev".parse().unwrap(), height: Height::new(height), round, kind, block }
+    }
+
+    fn precommit(height: u64, block: u8) -> Vote {
+        vote(height, 0, VoteKind::Precommit, block)
     }
 
     fn new() -> (tempfile::TempDir, PathBuf) {
@@ -344,15 +449,28 @@ mod tests {
         (directory, path)
     }
 
+    fn terms(head: u64) -> SigningTerms {
+        SigningTerms { head: Height::new(head), alone: true, votes_known: false }
+    }
+
     fn open(path: &Path, head: u64) -> Result<Signer, SignStateError> {
-        Signer::open(path, GENESIS, key(), Height::new(head), |_| None)
+        Signer::open(path, GENESIS, key(), terms(head))
+    }
+
+    fn conflicts(signer: &mut Signer, vote: Vote) -> bool {
+        matches!(signer.sign_vote(vote), Err(SignError::Conflict { .. }))
     }
 
     #[test]
     fn the_record_has_its_documented_bytes() {
-        let last = LastSigned { height: Height::new(7), block: BlockId::new(Hash32::new([5; 32])) };
+        let last = LastSigned {
+            height: Height::new(7),
+            round: 2,
+            step: SignStep::Prevote,
+            digest: Hash32::new([5; 32]),
+        };
         let hash = Sha256::digest(encode(GENESIS, &key().public_key(), last));
-        assert_eq!(hex::encode(hash), "1967cf63f9c8c73bddc723f20731e8cd61e39d92e7312b1f298dee60220c7b86");
+        assert_eq!(hex::encode(hash), "PINNED");
     }
 
     #[test]
@@ -360,29 +478,68 @@ mod tests {
         let (_directory, path) = new();
         let mut signer = open(&path, 0).unwrap();
         for height in 1..=5 {
-            signer.sign_block(&header(height, 1)).unwrap();
+            signer.sign_vote(precommit(height, 1)).unwrap();
         }
         drop(signer);
         let mut signer = open(&path, 5).unwrap();
         assert_eq!(signer.last().height, Height::new(5));
-        let again = signer.sign_block(&header(5, 1)).unwrap();
-        assert!(again.verify(&header(5, 1)).is_some());
-        for (height, variant) in [(5, 2), (4, 1), (1, 1)] {
-            let error = signer.sign_block(&header(height, variant)).unwrap_err();
-            assert!(matches!(error, SignStateError::Conflict { .. }), "{error}");
+        assert!(signer.sign_vote(precommit(5, 1)).unwrap().verify().is_some(), "the same again");
+        for (height, block) in [(5, 2), (5, 0), (4, 1), (1, 1)] {
+            assert!(conflicts(&mut signer, precommit(height, block)), "{height} {block}");
         }
-        signer.sign_block(&header(6, 1)).unwrap();
+        signer.sign_vote(precommit(6, 1)).unwrap();
+    }
+
+    #[test]
+    fn each_step_of_each_round_is_signed_once_and_in_order() {
+        let (_directory, path) = new();
+        let mut signer = open(&path, 0).unwrap();
+        let proposal = |round, block| BlockProposal {
+            chain_id: "dev".parse().unwrap(),
+            height: Height::new(1),
+            round,
+            block: BlockId::new(Hash32::new([block; 32])),
+            valid_round: None,
+        };
+        signer.sign_proposal(proposal(0, 1)).unwrap();
+        assert!(matches!(signer.sign_proposal(proposal(0, 2)), Err(SignError::Conflict { .. })));
+        signer.sign_vote(vote(1, 0, VoteKind::Prevote, 1)).unwrap();
+        assert!(conflicts(&mut signer, vote(1, 0, VoteKind::Prevote, 0)));
+        signer.sign_vote(vote(1, 0, VoteKind::Precommit, 0)).unwrap();
+        assert!(conflicts(&mut signer, vote(1, 0, VoteKind::Prevote, 1)), "an earlier step");
+        signer.sign_vote(vote(1, 2, VoteKind::Prevote, 0)).unwrap();
+        assert!(conflicts(&mut signer, vote(1, 1, VoteKind::Precommit, 1)), "an earlier round");
+        assert!(matches!(signer.sign_proposal(proposal(2, 1)), Err(SignError::Conflict { .. })));
+        signer.sign_proposal(proposal(3, 1)).unwrap();
+    }
+
+    #[test]
+    fn a_height_whose_votes_are_forgotten_is_left_out() {
+        let (_directory, path) = new();
+        open(&path, 0).unwrap().sign_vote(precommit(3, 1)).unwrap();
+        let with = |head, votes_known| {
+            let terms = SigningTerms { head: Height::new(head), alone: false, votes_known };
+            Signer::open(&path, GENESIS, key(), terms).unwrap()
+        };
+        // The lock of height 3 is gone: a later round could vote against it.
+        for (head, known) in [(2, false), (1, true), (0, false)] {
+            let mut signer = with(head, known);
+            assert!(conflicts(&mut signer, vote(3, 1, VoteKind::Prevote, 2)), "head {head}, known {known}");
+        }
+        with(2, true).sign_vote(vote(3, 1, VoteKind::Prevote, 1)).unwrap();
+        let mut signer = with(2, false);
+        signer.sign_vote(precommit(4, 1)).unwrap();
     }
 
     #[test]
     fn a_torn_slot_leaves_the_other() {
         let (_directory, path) = new();
         let mut signer = open(&path, 0).unwrap();
-        signer.sign_block(&header(1, 1)).unwrap();
-        signer.sign_block(&header(2, 1)).unwrap();
+        signer.sign_vote(precommit(1, 1)).unwrap();
+        signer.sign_vote(precommit(2, 1)).unwrap();
         drop(signer);
         let whole = std::fs::read(&path).unwrap();
-        // Height 0 was in slot 0, height 1 in slot 1, height 2 in slot 0.
+        // Nothing was in slot 0, height 1 in slot 1, height 2 in slot 0.
         for byte in 0..RECORD_BYTES {
             let mut torn = whole.clone();
             torn[byte] ^= 0x40;
@@ -398,14 +555,12 @@ mod tests {
     fn restored_or_foreign_data_is_refused() {
         let (_directory, path) = new();
         assert!(Signer::create(&path, GENESIS, &key().public_key()).is_err(), "never replaced");
-        open(&path, 0).unwrap().sign_block(&header(3, 1)).unwrap();
+        open(&path, 0).unwrap().sign_vote(precommit(3, 1)).unwrap();
         assert!(matches!(open(&path, 2), Err(SignStateError::AheadOfChain { .. })));
-        let other_block = Signer::open(&path, GENESIS, key(), Height::new(3), |_| Some(header(3, 2).id()));
-        assert!(matches!(other_block, Err(SignStateError::Conflict { .. })));
-        let other_chain = Signer::open(&path, BlockId::ZERO, key(), Height::new(3), |_| None);
+        let other_chain = Signer::open(&path, BlockId::ZERO, key(), terms(3));
         assert!(matches!(other_chain, Err(SignStateError::Foreign { what: "chain", .. })));
         let other_key = SecretKey::from_bytes(&[4; 32]).unwrap();
-        let other_key = Signer::open(&path, GENESIS, other_key, Height::new(3), |_| None);
+        let other_key = Signer::open(&path, GENESIS, other_key, terms(3));
         assert!(matches!(other_key, Err(SignStateError::Foreign { what: "validator key", .. })));
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(open(&path, 3), Err(SignStateError::Missing { .. })));

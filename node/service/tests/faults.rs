@@ -24,7 +24,7 @@ fn start<S: KeyValueStore>(fixture: &Fixture, store: S, engine: Option<Box<dyn C
         genesis: fixture.genesis.clone(),
         executor: Arc::new(executor()),
         engine,
-        announcer: Box::new(NoPeers),
+        outbox: Box::new(NoPeers),
         validator: Some(development_key("validator")),
         lock: None,
     };

@@ -1,9 +1,29 @@
 //! What nodes say to each other and how one catches up: messages, the [`Network`] port, download plans.
 #![forbid(unsafe_code)]
 
+mod blocks;
+mod codec;
+mod compact;
+pub mod limits;
+mod message;
 mod network;
+mod requests;
+#[cfg(test)]
+mod testing;
 
+pub use blocks::{
+    BODIES_PER_REQUEST_MAX, BODY_REQUESTS_MAX, BODY_REQUESTS_PER_PEER_MAX, BUFFER_BYTES_MAX, BlockSync,
+    BlockSyncOptions, Checked, DELIVERED_MAX, EXCLUSION_MS, GRACE_MS, HEADERS_AHEAD_MAX, HEDGE_MS,
+    HeaderCheck, HeaderFault, LocalHead, PEERS_MAX, REQUEST_TIMEOUT_MS, Refusal, STATUS_INTERVAL_MS,
+    STATUS_INTERVAL_MS_MIN, SyncOutput, SyncProgress, SyncRule, SyncedBlock,
+};
+pub use compact::CompactBlock;
+pub use message::{
+    BlockAnnouncement, BodyPart, CertifiedHeader, DecodeError, EncodedTransaction, Request, Response, Status,
+    TransactionGossip,
+};
 pub use network::{
     GossipId, GossipVerdict, InboundId, Network, NetworkEvent, Offence, PEER_ID_BYTES_MAX, PeerId, PeerInfo,
     RequestFailure, RequestId, Topic,
 };
+pub use requests::{Planner, RequestIds};

@@ -83,6 +83,8 @@ pub struct Settings {
     pub block_interval_ms: u64,
     /// Quiet time before an empty block anchors the newest state, in milliseconds.
     pub anchor_after_ms: u64,
+    /// How long several validators wait for a transaction before an empty block, in milliseconds.
+    pub idle_ms: u64,
     /// Key that makes blocks; `None` makes none and serves what there is.
     pub validator_key: Option<KeyName>,
     /// Bounds of the pool.
@@ -125,6 +127,7 @@ impl Settings {
             },
             block_interval_ms: parse::with(value("chain.block_interval_ms"), parse::milliseconds)?,
             anchor_after_ms: parse::with(value("chain.anchor_after_ms"), parse::milliseconds)?,
+            idle_ms: parse::with(value("chain.idle_ms"), parse::milliseconds)?,
             validator_key: parse::with(value("chain.validator_key"), parse::key_name)?,
             mempool: Limits {
                 transactions_max: parse::with(value("mempool.transactions_max"), parse::count)?,

@@ -65,6 +65,13 @@ pub const SETTINGS: &[SettingSpec] = &[
         "quiet time before one empty block puts the newest state root into a header",
     ),
     setting(
+        "chain.idle_ms",
+        "5000",
+        Kind::Number,
+        |text| value::milliseconds(text).map(drop),
+        "how long several validators wait for a transaction before they agree on an empty block; the same on all",
+    ),
+    setting(
         "chain.validator_key",
         "validator",
         Kind::Text,

@@ -5,8 +5,10 @@ use purlin_api::ErrorCode;
 use purlin_chain::{BlockContext, Chain, Executor, Head, InclusionError};
 use purlin_consensus::Input;
 use purlin_mempool::{AdmitError, Mempool};
-use purlin_modules::accounts;
-use purlin_primitives::{AccountId, Height, Transaction, TransactionId, VerifiedTransaction};
+use purlin_modules::{accounts, staking};
+use purlin_primitives::{
+    AccountId, Height, Transaction, TransactionId, ValidatorSet, VerifiedTransaction,
+};
 use purlin_rpc::{NodeError, SubmitError};
 use purlin_state::{KeyValueStore, StateReader, StoreError};
 use std::sync::Arc;
@@ -60,6 +62,8 @@ pub(super) struct Core<S> {
     pub(super) anchor_told: AtomicBool,
     pub(super) engine: &'static str,
     pub(super) validator: Option<AccountId>,
+    /// Who decides the next height, read once per height.
+    pub(super) deciding: Mutex<Option<(Height, Arc<ValidatorSet>)>>,
     pub(super) started: Instant,
     /// Last, so that the home is free only when the database is closed.
     pub(super) _lock: Option<HomeLock>,
@@ -107,6 +111,26 @@ impl<S: KeyValueStore> Core<S> {
             // The driver is gone, and with it everybody who could care.
             told.store(false, Ordering::Release);
         }
+    }
+
+    /// Returns who decides the height after the head.
+    pub(super) fn validators(&self) -> Result<Arc<ValidatorSet>, StoreError> {
+        let (state, head) = self.chain.state_and_head();
+        let height = head.height.next();
+        let mut deciding = self.deciding.lock();
+        if let Some((known, set)) = &*deciding
+            && *known == height
+        {
+            return Ok(Arc::clone(set));
+        }
+        let set = staking::validators_at(&mut &*state, height)?;
+        // Most heights have the set of the one before.
+        let set = match &*deciding {
+            Some((_, before)) if **before == set => Arc::clone(before),
+            _ => Arc::new(set),
+        };
+        *deciding = Some((height, Arc::clone(&set)));
+        Ok(set)
     }
 
     pub(super) fn want_anchor(&self) {

@@ -1,10 +1,13 @@
 //! Carries out what the consensus engine wants.
+//!
+//! The driver has no thread and no clock of its own: whoever runs it tells it the time with each step, so that a
+//! simulation runs the same code.
 
 use purlin_chain::CommittedBlock;
-use purlin_consensus::{
-    Announcement, ConsensusEngine, Effect, Head, Input, Notice, SigningRequest, TimerId, Verdict,
+use purlin_consensus::{Announcement, ConsensusEngine, Effect, Head, Input, Notice, TimerId, Verdict};
+use purlin_primitives::{
+    Block, BlockId, Certificate, Equivocation, Height, PublicKey, TimestampMs, TransactionId,
 };
-use purlin_primitives::{BlockId, Certificate, Height, TransactionId};
 use purlin_state::KeyValueStore;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,46 +17,100 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, StopReason};
 use super::pipeline::{BuildJob, Built, CommitJob, Message, Sealed};
+use super::records::{Record, RecordLog};
 use super::tracker::FinalBlock;
 use crate::clock::system_time;
-use crate::metrics::{Stage, add};
-use crate::sign_state::Signer;
+use crate::metrics::add;
 
-/// Takes what an engine wants peers to know. The network implements it; [`NoPeers`] is its twin.
-pub trait Announcer: Send + 'static {
-    /// Sends to every peer, soon. May drop under pressure: gossip is a hint.
-    fn announce(&self, announcement: &Announcement);
+/// Most bodies of undecided blocks that are kept; the oldest goes first.
+const BODIES_MAX: usize = 16;
+
+/// What the driver wants other nodes to know or to give.
+#[derive(Debug, Clone)]
+pub enum Outgoing {
+    /// A message of the consensus engine, for everybody.
+    Message(Vec<u8>),
+    /// A block that was proposed here; others will ask for its body.
+    Proposed(Arc<Block>),
+    /// A block is final.
+    Final {
+        /// Which.
+        block: Arc<Block>,
+        /// What shows it; none for engines without certificates.
+        certificate: Option<Certificate>,
+    },
+    /// The body of a proposed block is wanted here.
+    Want {
+        /// Which.
+        block: BlockId,
+        /// Its height.
+        height: Height,
+    },
+    /// A peer sent what no honest node sends.
+    Blame {
+        /// Who, as [`Input::Message`] named it.
+        peer: Vec<u8>,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A validator's misbehaviour should be brought into a block.
+    Evidence(Box<Equivocation>),
 }
 
-/// Announces to nobody: a node alone.
+/// Takes what the driver has for other nodes. Called from the driver; must not wait.
+pub trait Outbox: Send + 'static {
+    /// Passes it on, soon. May drop under pressure: gossip is a hint.
+    fn put(&self, outgoing: Outgoing);
+}
+
+/// Has nobody to tell: a node alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoPeers;
 
-impl Announcer for NoPeers {
-    fn announce(&self, _announcement: &Announcement) {}
+impl Outbox for NoPeers {
+    fn put(&self, _outgoing: Outgoing) {}
+}
+
+/// The time of a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    /// Time of day; may go backwards.
+    pub(super) wall: TimestampMs,
+    /// Since some moment of the past; never goes backwards.
+    pub(super) elapsed: Duration,
 }
 
 /// Says that the node must stop, and why.
-struct Halt(String);
+pub(super) struct Halt(pub(super) String);
 
 /// A block between `Commit` and being final.
 struct Storing {
     diagnostics: BTreeMap<TransactionId, String>,
-    /// Whether the certificate is stored with the block.
-    certified: bool,
+    certificate: Option<Certificate>,
     committed: Option<CommittedBlock>,
 }
 
+/// Everything a driver needs.
+pub(super) struct DriverParts<S> {
+    pub(super) core: Arc<Core<S>>,
+    pub(super) engine: Box<dyn ConsensusEngine>,
+    pub(super) outbox: Box<dyn Outbox>,
+    pub(super) records: Box<dyn RecordLog>,
+    /// The key this node signs with, to notice when somebody else uses it.
+    pub(super) public_key: Option<PublicKey>,
+    pub(super) builds: SyncSender<BuildJob>,
+    pub(super) commits: SyncSender<CommitJob>,
+    pub(super) sealed: Arc<Sealed>,
+}
+
 pub(super) struct Driver<S> {
-    core: Arc<Core<S>>,
-    engine: Box<dyn ConsensusEngine>,
-    announcer: Box<dyn Announcer>,
-    signer: Option<Signer>,
-    builds: SyncSender<BuildJob>,
-    commits: SyncSender<CommitJob>,
-    sealed: Arc<Sealed>,
-    timers: BTreeMap<TimerId, Instant>,
+    parts: DriverParts<S>,
+    timers: BTreeMap<TimerId, Duration>,
     built: BTreeMap<BlockId, Built>,
+    /// Bodies of blocks that are not decided yet, oldest first.
+    bodies: VecDeque<(BlockId, Block)>,
+    /// Blocks that the engine wants checked and whose body is not here.
+    wanted: BTreeMap<BlockId, Height>,
     storing: BTreeMap<Height, Storing>,
     /// Answers that are known at once, given to the engine next.
     inputs: VecDeque<Input>,
@@ -61,49 +118,39 @@ pub(super) struct Driver<S> {
 }
 
 impl<S: KeyValueStore> Driver<S> {
-    pub(super) fn new(
-        core: Arc<Core<S>>,
-        engine: Box<dyn ConsensusEngine>,
-        announcer: Box<dyn Announcer>,
-        signer: Option<Signer>,
-        (builds, commits): (SyncSender<BuildJob>, SyncSender<CommitJob>),
-        sealed: Arc<Sealed>,
-    ) -> Self {
-        Self {
-            core,
-            engine,
-            announcer,
-            signer,
-            builds,
-            commits,
-            sealed,
+    /// `bodies` are the blocks that were kept for after a crash.
+    pub(super) fn new(parts: DriverParts<S>, started: Input, bodies: Vec<Block>) -> Self {
+        let mut driver = Self {
+            parts,
             timers: BTreeMap::new(),
             built: BTreeMap::new(),
+            bodies: VecDeque::new(),
+            wanted: BTreeMap::new(),
             storing: BTreeMap::new(),
-            inputs: VecDeque::new(),
+            inputs: VecDeque::from([started]),
             stopping: false,
-        }
+        };
+        bodies.into_iter().for_each(|block| driver.keep_body(block));
+        driver
     }
 
     /// Runs until the node stops. Blocks that are being stored are finished and signed before a wanted stop.
-    pub(super) fn run(mut self, started: Input, messages: &Receiver<Message>) {
-        self.inputs.push_back(started);
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
         if let Err(Halt(reason)) = self.drive(messages) {
-            self.core.fail(reason);
+            self.parts.core.fail(reason);
         }
-        self.core.tracker.lock().close();
+        self.parts.core.tracker.lock().close();
         // Lets the builder go if it waits for a block that is never sealed.
-        self.sealed.release();
+        self.parts.sealed.release();
     }
 
     fn drive(&mut self, messages: &Receiver<Message>) -> Result<(), Halt> {
+        let start = Instant::now();
+        let now = || Now { wall: system_time(), elapsed: start.elapsed() };
+        let mut message = None;
         loop {
-            while let Some(input) = self.inputs.pop_front() {
-                for effect in self.engine.handle(system_time(), input) {
-                    self.carry_out(effect)?;
-                }
-            }
-            match &*self.core.stop.borrow() {
+            self.step(now(), message.take())?;
+            match &*self.parts.core.stop.borrow() {
                 Some(StopReason::Failed(_)) => return Ok(()),
                 Some(StopReason::Requested) => self.stopping = true,
                 None => {}
@@ -115,31 +162,49 @@ impl<S: KeyValueStore> Driver<S> {
                     return Ok(());
                 }
             }
-            match self.next_message(messages) {
-                Some(message) => self.take_in(message)?,
-                None => return Ok(()),
-            }
+            message = match self.next_timer() {
+                None => match messages.recv() {
+                    Ok(message) => Some(message),
+                    // Nobody can send any more.
+                    Err(_) => return Ok(()),
+                },
+                Some(at) => match messages.recv_timeout(at.saturating_sub(start.elapsed())) {
+                    Ok(message) => Some(message),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                },
+            };
         }
     }
 
-    /// Waits for a message or a timer; `None` when nobody can send any more.
-    fn next_message(&mut self, messages: &Receiver<Message>) -> Option<Message> {
-        let timer = self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
-        let Some((timer, at)) = timer else { return messages.recv().ok() };
-        match messages.recv_timeout(at.saturating_duration_since(Instant::now())) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => {
-                self.timers.remove(&timer);
-                Some(Message::Input(Input::TimerElapsed { timer }))
+    /// Returns when [`Driver::step`] has something to do without a message.
+    pub(super) fn next_timer(&self) -> Option<Duration> {
+        self.timers.values().min().copied()
+    }
+
+    /// Takes a message, lets timers go off that are due, and carries out everything that follows.
+    pub(super) fn step(&mut self, now: Now, message: Option<Message>) -> Result<(), Halt> {
+        if let Some(message) = message {
+            self.take_in(now, message)?;
+        }
+        loop {
+            while let Some(input) = self.inputs.pop_front() {
+                for effect in self.parts.engine.handle(now.wall, input) {
+                    self.carry_out(now, effect)?;
+                }
             }
-            Err(RecvTimeoutError::Disconnected) => None,
+            let due = self.timers.iter().filter(|(_, at)| **at <= now.elapsed).min_by_key(|(_, at)| **at);
+            let Some((timer, _)) = due else { return Ok(()) };
+            let timer = *timer;
+            self.timers.remove(&timer);
+            self.inputs.push_back(Input::TimerElapsed { timer });
         }
     }
 
-    fn take_in(&mut self, message: Message) -> Result<(), Halt> {
-        let core = Arc::clone(&self.core);
+    fn take_in(&mut self, now: Now, message: Message) -> Result<(), Halt> {
+        let core = Arc::clone(&self.parts.core);
         // Looked at here, not where the answer was made: a transaction that came in between would be overlooked.
-        let more_waiting = || !core.pool.lock().mempool.is_empty();
+        let waiting = || core.pool.lock().mempool.len();
         let input = match message {
             // Only wakes `drive`, which knows why.
             Message::Stop => return Ok(()),
@@ -152,12 +217,37 @@ impl<S: KeyValueStore> Driver<S> {
                 input
             }
             Message::Skipped { height, stuck } => {
-                Input::ProposalSkipped { height, more_waiting: !stuck && more_waiting() }
+                Input::ProposalSkipped { height, more_waiting: !stuck && waiting() > 0 }
             }
             Message::Built(built) => {
                 let proposal = built.proposal.clone();
+                // Its own transactions stay in the pool until it is chosen.
+                let more_waiting = waiting() > built.transactions.len();
                 self.built.insert(proposal.id, *built);
-                Input::ProposalBuilt { proposal, more_waiting: more_waiting() }
+                Input::ProposalBuilt { proposal, more_waiting }
+            }
+            Message::Judged { block, verdict } => {
+                let verdict = match verdict {
+                    Ok(built) => {
+                        self.built.insert(block, *built);
+                        Verdict::Valid
+                    }
+                    Err(reason) => {
+                        tracing::warn!(%block, reason, "a proposed block is invalid");
+                        Verdict::Invalid { reason }
+                    }
+                };
+                Input::BlockValidated { block, verdict }
+            }
+            Message::Body(block) => {
+                self.keep_body(*block);
+                self.judge_wanted(now);
+                return Ok(());
+            }
+            Message::Certified { block, certificate, from } => {
+                let header = Box::new(block.header.clone());
+                self.keep_body(*block);
+                Input::Certified { header, certificate, from }
             }
             Message::Committed(committed) => {
                 let height = committed.head.height;
@@ -173,54 +263,112 @@ impl<S: KeyValueStore> Driver<S> {
                     return Err(Halt(format!("block {height} was stored without being asked for")));
                 };
                 storing.committed = Some(*committed);
-                if storing.certified {
-                    self.finalize(height)?;
+                if let Some(certificate) = storing.certificate.take() {
+                    self.finalize(height, Some(certificate))?;
                 }
-                Input::Committed { head, header }
+                let validators = core.validators().map_err(|error| {
+                    Halt(format!("the validators after block {height} cannot be read: {error}"))
+                })?;
+                Input::Committed { head, header, validators }
             }
         };
         self.inputs.push_back(input);
         Ok(())
     }
 
-    fn carry_out(&mut self, effect: Effect) -> Result<(), Halt> {
+    fn keep_body(&mut self, block: Block) {
+        let id = block.header.id();
+        if self.bodies.iter().any(|(known, _)| *known == id) {
+            return;
+        }
+        while self.bodies.len() >= BODIES_MAX {
+            self.bodies.pop_front();
+        }
+        self.bodies.push_back((id, block));
+    }
+
+    /// Has the builder check what the engine asked about, where the body is here by now.
+    fn judge_wanted(&mut self, now: Now) {
+        let bodies = &self.bodies;
+        let ready: Vec<BlockId> =
+            self.wanted.keys().filter(|id| bodies.iter().any(|(known, _)| known == *id)).copied().collect();
+        for id in ready {
+            self.wanted.remove(&id);
+            if let Some((_, block)) = self.bodies.iter().find(|(known, _)| *known == id) {
+                self.build(BuildJob::Judge { block: Box::new(block.clone()), now: now.wall });
+            }
+        }
+    }
+
+    fn build(&self, job: BuildJob) {
+        // The builder is gone only when the node fails, which `drive` sees.
+        drop(self.parts.builds.send(job));
+    }
+
+    fn carry_out(&mut self, now: Now, effect: Effect) -> Result<(), Halt> {
         match effect {
             // Nothing new is begun during a stop.
-            Effect::BuildProposal { .. } | Effect::SetTimer { .. } if self.stopping => {}
-            Effect::BuildProposal { height, time, when_empty } => {
-                // The builder is gone only when the node fails, which `drive` sees.
-                drop(self.builds.send(BuildJob { height, time, when_empty }));
+            Effect::BuildProposal { .. } | Effect::SetTimer { .. } | Effect::ValidateBlock { .. }
+                if self.stopping => {}
+            Effect::BuildProposal { height, time, seal, when_empty } => {
+                self.build(BuildJob::Build { height, time, seal, when_empty });
             }
-            Effect::ValidateBlock { block } => {
-                let reason = "this node has no peers to fetch it from".to_owned();
-                self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Invalid { reason } });
+            Effect::ValidateBlock { block, .. } if self.built.contains_key(&block) => {
+                self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Valid });
+            }
+            Effect::ValidateBlock { block, height } => {
+                self.wanted.insert(block, height);
+                self.judge_wanted(now);
+                if self.wanted.contains_key(&block) {
+                    self.parts.outbox.put(Outgoing::Want { block, height });
+                }
             }
             Effect::Commit { .. } if self.stopping => {}
             Effect::Commit { block, certificate } => self.commit(block, certificate)?,
-            Effect::Sign(SigningRequest::Block { header, id }) => {
-                let Some(signer) = &mut self.signer else {
-                    return Err(Halt(format!(
-                        "block {id} was to be signed, and this node has no validator key"
-                    )));
-                };
-                let signed = self.core.metrics.timed(Stage::Sign, 0, || signer.sign_block(&header));
-                let signature = signed.map_err(|error| Halt(error.to_string()))?;
-                self.inputs.push_back(Input::Signed { block: id, height: header.height, signature });
-            }
             Effect::Certify { certificate } => self.certify(&certificate)?,
+            Effect::Record { height, bytes } => self.record(height, &Record::Engine(bytes))?,
+            Effect::KeepBody { block, height } => {
+                if let Some(built) = self.built.get(&block) {
+                    self.record(height, &Record::Body(Box::new(built.pending.block().clone())))?;
+                }
+            }
             Effect::SetTimer { timer, after_ms } => {
-                self.timers.insert(timer, Instant::now() + Duration::from_millis(after_ms));
+                self.timers.insert(timer, now.elapsed + Duration::from_millis(after_ms));
             }
             Effect::CancelTimer { timer } => {
                 self.timers.remove(&timer);
             }
-            Effect::Publish(announcement) => self.announcer.announce(&announcement),
-            Effect::Report(Notice::ClockBehind { by_ms }) => {
-                tracing::warn!(
-                    by_ms,
-                    "the clock is behind the last block; block times run ahead of it meanwhile"
-                );
+            Effect::Publish(announcement) => self.publish(announcement)?,
+            Effect::Blame { peer, reason } => self.parts.outbox.put(Outgoing::Blame { peer, reason }),
+            Effect::Evidence(evidence) => {
+                let (offender, height) = (evidence.offender(), evidence.height());
+                tracing::warn!(%offender, %height, "a validator signed two things that exclude each other");
+                self.parts.outbox.put(Outgoing::Evidence(evidence));
             }
+            Effect::Report(notice) => report(&notice),
+            Effect::Halt { reason } => return Err(Halt(reason)),
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, height: Height, record: &Record) -> Result<(), Halt> {
+        let kept = self.parts.records.append(height, record);
+        kept.map_err(|error| Halt(format!("votes could not be recorded: {error}; check the disk")))
+    }
+
+    fn publish(&mut self, announcement: Announcement) -> Result<(), Halt> {
+        let synced = self.parts.records.sync();
+        synced.map_err(|error| Halt(format!("votes could not be recorded: {error}; check the disk")))?;
+        match announcement {
+            Announcement::Message { bytes } => self.parts.outbox.put(Outgoing::Message(bytes)),
+            Announcement::Block { block } => {
+                if let Some(built) = self.built.get(&block) {
+                    let block = Arc::new(built.pending.block().clone());
+                    self.parts.outbox.put(Outgoing::Proposed(block));
+                }
+            }
+            // The block goes with it, when it is final.
+            Announcement::Certified { .. } => {}
         }
         Ok(())
     }
@@ -231,33 +379,43 @@ impl<S: KeyValueStore> Driver<S> {
                 "the consensus engine chose block {block}, which this node does not have"
             )));
         };
-        // Whatever else was built at this height lost.
-        let height = built.proposal.header.height;
-        self.built.retain(|_, other| other.proposal.header.height > height);
-        let certified = certificate.is_some();
-        self.storing.insert(height, Storing { diagnostics: built.diagnostics, certified, committed: None });
+        let header = built.proposal.header;
+        // Whatever else there was at this height lost.
+        self.built.retain(|_, other| other.proposal.header.height > header.height);
+        self.bodies.retain(|(_, other)| other.header.height > header.height);
+        self.wanted.retain(|_, height| *height > header.height);
+        let storing =
+            Storing { diagnostics: built.diagnostics, certificate: certificate.clone(), committed: None };
+        self.storing.insert(header.height, storing);
+        let state = built.pending.state();
+        self.build(BuildJob::Advance {
+            header: Box::new(header),
+            state,
+            transactions: built.transactions,
+        });
         // The committer is gone only when the node fails, which `drive` sees.
-        drop(self.commits.send(CommitJob { pending: built.pending, certificate }));
+        drop(self.parts.commits.send(CommitJob { pending: built.pending, certificate }));
         Ok(())
     }
 
     /// Keeps the certificate, then the block is final.
     fn certify(&mut self, certificate: &Certificate) -> Result<(), Halt> {
         let height = certificate.height;
-        let stored = self.core.chain.certify(certificate);
+        let stored = self.parts.core.chain.certify(certificate);
         stored.map_err(|error| {
             Halt(format!("the certificate of block {height} could not be stored: {error}"))
         })?;
-        self.finalize(height)
+        self.finalize(height, Some(certificate.clone()))
     }
 
     /// Reports a block as final. Does nothing for the head that was signed again at start.
-    fn finalize(&mut self, height: Height) -> Result<(), Halt> {
+    fn finalize(&mut self, height: Height, certificate: Option<Certificate>) -> Result<(), Halt> {
         let Some(storing) = self.storing.remove(&height) else { return Ok(()) };
         let Some(CommittedBlock { head, block, receipts }) = storing.committed else {
             return Err(Halt(format!("block {height} was certified before it was durable")));
         };
-        let metrics = &self.core.metrics;
+        let core = &self.parts.core;
+        let metrics = &core.metrics;
         add(&metrics.blocks, 1);
         add(&metrics.committed, receipts.len() as u64);
         add(&metrics.failed, receipts.iter().filter(|receipt| !receipt.succeeded()).count() as u64);
@@ -265,10 +423,30 @@ impl<S: KeyValueStore> Driver<S> {
         add(&metrics.gas_used, gas);
         tracing::debug!(%height, id = %head.block, transactions = receipts.len(), gas, "block is final");
         let id = head.block;
-        *self.core.head.write() = Arc::clone(&head);
+        *core.head.write() = Arc::clone(&head);
+        let block = Arc::new(block);
+        self.parts.outbox.put(Outgoing::Final { block: Arc::clone(&block), certificate });
         let block = Arc::new(FinalBlock { id, head, block, receipts, diagnostics: storing.diagnostics });
-        self.core.tracker.lock().finalized(&block);
-        self.core.heights.send_replace(height);
+        core.tracker.lock().finalized(&block);
+        core.heights.send_replace(height);
         Ok(())
+    }
+}
+
+fn report(notice: &Notice) {
+    match notice {
+        Notice::ClockBehind { by_ms } => {
+            tracing::warn!(
+                by_ms,
+                "the clock is behind the last block; block times run ahead of it meanwhile"
+            );
+        }
+        Notice::SignatureRefused { detail } => {
+            tracing::warn!(detail, "a signature was refused; this validator is silent there");
+        }
+        Notice::Fault { detail } => tracing::warn!(detail, "the consensus engine survived a fault"),
+        Notice::RoundFailed { height, round } => {
+            tracing::info!(%height, round, "a round ended without a decision");
+        }
     }
 }

@@ -2,22 +2,28 @@
 
 mod core;
 mod driver;
+mod engine;
 mod pipeline;
+mod records;
 mod serve;
 mod tracker;
 mod views;
 mod workers;
 
 pub use self::core::StopReason;
-pub use driver::{Announcer, NoPeers};
+pub use driver::{NoPeers, Outbox, Outgoing};
+pub use records::{NoRecords, Record, RecordLog};
 
 use parking_lot::{Mutex, RwLock};
 use purlin_capabilities::{Allocation, Backend, CacheConfig, EngineFault, RuntimeConfig};
 use purlin_chain::{Chain, ChainError, ChainOptions, Executor, Opening};
-use purlin_consensus::{ConsensusEngine, Head, Input, NoEngine, SoloConfig, SoloEngine};
+use purlin_consensus::ConsensusEngine;
 use purlin_execution::NodeExecutor;
 use purlin_mempool::Mempool;
-use purlin_primitives::{AccountId, Genesis, Height, PublicKey, SecretKey, TimestampMs};
+use purlin_modules::staking;
+use purlin_primitives::{
+    AccountId, Genesis, PublicKey, Seal, SecretKey, TimestampMs,
+};
 use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
 use purlin_state::KeyValueStore;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
@@ -25,13 +31,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use self::core::{Core, Pool, View};
-use self::pipeline::{Builder, MESSAGES_MAX, Message, Sealed};
+use self::driver::{Driver, DriverParts};
+use self::engine::Prepared;
+use self::pipeline::{BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, Sealed};
 use self::serve::ApiNode;
 use self::workers::Workers;
 use crate::config::{EngineBackend, MemoryAllocation, Settings};
@@ -39,7 +48,7 @@ use crate::home::{HomeLock, LockError};
 use crate::init::{GenesisError, read_genesis};
 use crate::keystore::{KeyName, Keystore, KeystoreError};
 use crate::metrics::{Metrics, MetricsSnapshot};
-use crate::sign_state::{SignStateError, Signer};
+use crate::sign_state::SignStateError;
 
 /// Says why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +90,20 @@ pub enum StartError {
     /// Signing would not be safe.
     #[error(transparent)]
     SignState(#[from] SignStateError),
+    /// The votes cast before are not readable.
+    #[error("the record of votes {} cannot be used: {source}", path.display())]
+    Votes {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An engine that this program does not have.
+    #[error("the genesis asks for the engine `{engine}`, which this version of the program cannot run")]
+    UnknownEngine {
+        /// Which.
+        engine: &'static str,
+    },
     /// The system gives no threads.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -115,7 +138,7 @@ pub struct NodeParts<S> {
     /// Who decides; `None` for the engine that fits the key.
     pub engine: Option<Box<dyn ConsensusEngine>>,
     /// Tells peers.
-    pub announcer: Box<dyn Announcer>,
+    pub outbox: Box<dyn Outbox>,
     /// Signs blocks; `None` makes none.
     pub validator: Option<SecretKey>,
     /// Keeps other processes out; `None` when the store does.
@@ -157,7 +180,7 @@ impl Node {
             genesis,
             executor: Arc::new(executor),
             engine: None,
-            announcer: Box::new(NoPeers),
+            outbox: Box::new(NoPeers),
             validator,
             lock: Some(lock),
         };
@@ -178,24 +201,22 @@ impl Node {
     }
 
     fn assemble<S: KeyValueStore>(settings: &Settings, parts: NodeParts<S>) -> Result<Self, StartError> {
-        let NodeParts { store, genesis, executor, engine, announcer, validator, lock } = parts;
+        let NodeParts { store, genesis, executor, engine, outbox, validator, lock } = parts;
         let chain = Chain::open(store, genesis, &*executor, ChainOptions::default())?;
         if let Opening::Repaired { reason } = chain.opening() {
             tracing::warn!(reason, "the state tree was damaged and was built again from the values");
         }
-        let signer = validator.map(|key| open_signer(settings, &chain, key)).transpose()?;
-        let account = signer.as_ref().map(|signer| signer.public_key().account_id());
-        let engine = engine.unwrap_or_else(|| match signer {
-            Some(_) => Box::new(SoloEngine::new(SoloConfig {
-                interval_ms_min: settings.block_interval_ms,
-                anchor_after_ms: settings.anchor_after_ms,
-            })),
-            None => Box::new(NoEngine),
-        });
-        let started = started(&chain)?;
+        let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
+            .map_err(ChainError::from)?;
+        let Prepared { engine, log, records, public_key } = match engine {
+            Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
+            None => Prepared::of_genesis(settings, &chain, validator, &decides)?,
+        };
+        let account = public_key.map(|key| key.account_id());
+        let (started, bodies) = engine::started(&chain, decides, records)?;
         let head = chain.head();
         let proposer = account.unwrap_or(AccountId::ZERO);
-        let context = chain.context(head.height.next(), head.time, proposer);
+        let context = chain.context(head.height.next(), head.time, proposer, Seal::FIRST_ROUND);
         let view = Arc::new(View { state: chain.tip_state(), context });
         let (messages, inbox) = std::sync::mpsc::sync_channel(MESSAGES_MAX);
         let core = Arc::new(Core {
@@ -210,13 +231,30 @@ impl Node {
             anchor_told: AtomicBool::new(false),
             engine: engine.name(),
             validator: account,
+            deciding: Mutex::default(),
             started: Instant::now(),
             executor,
             chain,
             _lock: lock,
         });
         let workers = Workers::start(settings.signature_threads).map_err(StartError::Thread)?;
-        let threads = start_threads(&core, engine, announcer, signer, proposer, started, inbox)?;
+        let (builds, build_jobs) = pipeline::jobs();
+        let (commits, commit_jobs) = pipeline::jobs();
+        let sealed = Arc::new(Sealed::at(core.chain.head().height));
+        let state = core.chain.tip_state();
+        let builder = Builder { core: Arc::clone(&core), proposer, sealed: Arc::clone(&sealed), state };
+        let parts = DriverParts {
+            core: Arc::clone(&core),
+            engine,
+            outbox,
+            records: log,
+            public_key,
+            builds,
+            commits,
+            sealed: Arc::clone(&sealed),
+        };
+        let driver = Driver::new(parts, started, bodies);
+        let threads = start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, inbox))?;
         let wake = {
             let messages = core.messages.clone();
             // A full queue means that the driver is awake.
@@ -383,56 +421,13 @@ pub(crate) fn runtime_config(settings: &Settings) -> RuntimeConfig {
     }
 }
 
-fn open_signer<S: KeyValueStore>(
-    settings: &Settings,
-    chain: &Chain<S>,
-    key: SecretKey,
-) -> Result<Signer, StartError> {
-    let head = chain.head().height;
-    let id_at =
-        |height: Height| -> Result<_, ChainError> { Ok(chain.header(height)?.map(|header| header.id())) };
-    let last = Signer::inspect(&settings.home.sign_state(), chain.genesis_id(), &key.public_key())?;
-    let id = id_at(last.height)?;
-    Ok(Signer::open(&settings.home.sign_state(), chain.genesis_id(), key, head, |_| id)?)
-}
-
-/// Describes where the chain is, for the engine.
-fn started<S: KeyValueStore>(chain: &Chain<S>) -> Result<Input, ChainError> {
-    let head = chain.head();
-    let header = chain.header(head.height)?;
-    let anchored = header.as_ref().is_some_and(|header| header.state_root == head.state_root);
-    let signed = chain.certificate(head.height)?.is_some();
-    let uncertified = header.filter(|_| !signed).map(Box::new);
-    let head = Head { height: head.height, id: head.block, time: head.time, anchored };
-    Ok(Input::Started { head, uncertified })
-}
-
 fn start_threads<S: KeyValueStore>(
     core: &Arc<Core<S>>,
-    engine: Box<dyn ConsensusEngine>,
-    announcer: Box<dyn Announcer>,
-    signer: Option<Signer>,
-    proposer: AccountId,
-    started: Input,
-    inbox: std::sync::mpsc::Receiver<Message>,
+    sealed: Arc<Sealed>,
+    (builder, build_jobs): (Builder<S>, Receiver<BuildJob>),
+    commit_jobs: Receiver<CommitJob>,
+    (driver, inbox): (Driver<S>, Receiver<Message>),
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let (builds, build_jobs) = pipeline::jobs();
-    let (commits, commit_jobs) = pipeline::jobs();
-    let sealed = Arc::new(Sealed::at(core.chain.head().height));
-    let builder = Builder {
-        core: Arc::clone(core),
-        proposer,
-        sealed: Arc::clone(&sealed),
-        state: core.chain.tip_state(),
-    };
-    let driver = driver::Driver::new(
-        Arc::clone(core),
-        engine,
-        announcer,
-        signer,
-        (builds, commits),
-        Arc::clone(&sealed),
-    );
     let spawn = |name: &'static str, stack_bytes: usize, work: Box<dyn FnOnce() + Send>| {
         let core = Arc::clone(core);
         let thread = std::thread::Builder::new().name(format!("purlin-{name}")).stack_size(stack_bytes);
@@ -447,7 +442,7 @@ fn start_threads<S: KeyValueStore>(
             SMALL_STACK_BYTES,
             Box::new(move || pipeline::commit(&committing, &sealed, &commit_jobs)),
         )?,
-        spawn("driver", SMALL_STACK_BYTES, Box::new(move || driver.run(started, &inbox)))?,
+        spawn("driver", SMALL_STACK_BYTES, Box::new(move || driver.run(&inbox)))?,
     ])
 }
 

@@ -1,21 +1,22 @@
 //! The threads that make blocks.
 //!
 //! ```text
-//! driver     one input at a time into the consensus engine, carries out its effects, signs, reports final blocks
-//! builder    takes from the pool and executes, on a stack that guests need      -> Built
+//! driver     one input at a time into the consensus engine, carries out its effects, reports final blocks
+//! builder    takes from the pool and executes, or executes what others built    -> Built, Judged
 //! committer  computes roots and writes                                          -> Committed
 //! ```
 //!
-//! While the committer hashes and writes block N, the builder executes N+1 on the state that N left behind. Its
+//! While the committer hashes and writes block N, the builder may execute N+1 on the state that N left behind. Its
 //! header needs the root of N, so it is made when N is sealed. Channels are bounded; what is in them is bounded by
 //! the engine, which asks for one build at a time and runs one block ahead of the disk.
 
 use parking_lot::{Condvar, Mutex};
-use purlin_chain::{CommittedBlock, ExecutedBlock, InclusionError, PendingBlock, Policy};
+use purlin_chain::{ChainError, CommittedBlock, ExecutedBlock, InclusionError, PendingBlock, Policy};
 use purlin_consensus::{Input, Proposal, WhenEmpty};
 use purlin_mempool::Budget;
 use purlin_primitives::{
-    AccountId, Block, Certificate, Gas, Height, TimestampMs, TransactionId, VerifiedTransaction,
+    AccountId, Block, BlockHeader, BlockId, Certificate, Gas, Height, Seal, TimestampMs, TransactionId,
+    VerifiedTransaction,
 };
 use purlin_state::{KeyValueStore, StateReader};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,18 +26,26 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use super::core::{Core, View};
 use crate::metrics::{Stage, add};
 
-/// Most messages to the driver that wait. Signals are sent once until looked at and answers are one per job, so
-/// this is never reached.
-pub(super) const MESSAGES_MAX: usize = 256;
+/// Most messages to the driver that wait. Signals are sent once until looked at, answers are one per job, and
+/// those who pass on what peers send drop it when the queue is full.
+pub(super) const MESSAGES_MAX: usize = 1_024;
+/// How far a proposed block's time may be ahead of this machine's clock, in milliseconds.
+const AHEAD_MS_MAX: u64 = 5_000;
 
 /// What the driver is told.
 pub(super) enum Message {
     /// For the engine.
     Input(Input),
-    /// The builder's answer.
+    /// The builder built a block.
     Built(Box<Built>),
-    /// The builder's other answer.
+    /// The builder found nothing to build.
     Skipped { height: Height, stuck: bool },
+    /// The builder looked at a block of somebody else.
+    Judged { block: BlockId, verdict: Result<Box<Built>, String> },
+    /// The body of a block that a peer proposed or that is final. Its header commits to the transactions.
+    Body(Box<Block>),
+    /// A final block from a peer; nothing of it was checked but that the header commits to the transactions.
+    Certified { block: Box<Block>, certificate: Certificate, from: Vec<u8> },
     /// The committer's answer.
     Committed(Box<CommittedBlock>),
     /// Finish what is being stored and end.
@@ -47,13 +56,18 @@ pub(super) enum Message {
 pub(super) struct Built {
     pub(super) pending: PendingBlock,
     pub(super) proposal: Proposal,
+    pub(super) transactions: Vec<VerifiedTransaction>,
     pub(super) diagnostics: BTreeMap<TransactionId, String>,
 }
 
-pub(super) struct BuildJob {
-    pub(super) height: Height,
-    pub(super) time: TimestampMs,
-    pub(super) when_empty: WhenEmpty,
+/// What the builder is to do, in order.
+pub(super) enum BuildJob {
+    /// Build a block of what waits in the pool.
+    Build { height: Height, time: TimestampMs, seal: Seal, when_empty: WhenEmpty },
+    /// Check and execute a block that somebody else built.
+    Judge { block: Box<Block>, now: TimestampMs },
+    /// This block was chosen: the next one stands on it, and the pool is without what it has.
+    Advance { header: Box<BlockHeader>, state: Arc<dyn StateReader>, transactions: Vec<VerifiedTransaction> },
 }
 
 pub(super) struct CommitJob {
@@ -96,30 +110,51 @@ pub(super) struct Builder<S> {
     pub(super) core: Arc<Core<S>>,
     pub(super) proposer: AccountId,
     pub(super) sealed: Arc<Sealed>,
-    /// After the last block built here.
+    /// After the last block that was chosen.
     pub(super) state: Arc<dyn StateReader>,
 }
 
 impl<S: KeyValueStore> Builder<S> {
-    /// Builds until the driver is gone.
+    /// Works until the driver is gone.
     pub(super) fn run(mut self, jobs: &Receiver<BuildJob>) {
         while let Ok(job) = jobs.recv() {
-            match self.build(&job) {
-                Ok(message) => {
-                    if self.core.messages.send(message).is_err() {
-                        return;
-                    }
-                }
-                // Whatever failed first is the reason.
-                Err(_) if self.core.stopping() => return,
-                Err(error) => {
-                    return self.core.fail(format_args!("building block {} failed: {error}", job.height));
-                }
+            if self.take(job).is_err() {
+                return;
             }
         }
     }
 
-    fn build(&mut self, job: &BuildJob) -> Result<Message, purlin_chain::ChainError> {
+    /// Does one job and tells the driver; an error when nobody listens or the node stops.
+    pub(super) fn take(&mut self, job: BuildJob) -> Result<(), ()> {
+        let (what, done) = match job {
+            BuildJob::Build { height, time, seal, when_empty } => {
+                ("building", self.build(height, time, seal, when_empty).map(Some))
+            }
+            BuildJob::Judge { block, now } => ("checking", self.judge(*block, now).map(Some)),
+            BuildJob::Advance { header, state, transactions } => {
+                self.advance(&header, state, &transactions);
+                ("taking over", Ok(None))
+            }
+        };
+        match done {
+            Ok(None) => Ok(()),
+            Ok(Some(message)) => self.core.messages.send(message).map_err(drop),
+            // Whatever failed first is the reason.
+            Err(_) if self.core.stopping() => Err(()),
+            Err(error) => {
+                self.core.fail(format_args!("{what} a block failed: {error}"));
+                Err(())
+            }
+        }
+    }
+
+    fn build(
+        &mut self,
+        height: Height,
+        time: TimestampMs,
+        seal: Seal,
+        when_empty: WhenEmpty,
+    ) -> Result<Message, ChainError> {
         let core = Arc::clone(&self.core);
         let parameters = core.chain.parameters();
         // What fits is known when the gas of those before is; the executor passes over the rest.
@@ -129,33 +164,104 @@ impl<S: KeyValueStore> Builder<S> {
             transactions: parameters.block_transactions_max as usize,
         };
         let taken = core.pool.lock().mempool.take(budget);
-        if taken.is_empty() && job.when_empty == WhenEmpty::Skip {
-            return Ok(Message::Skipped { height: job.height, stuck: false });
+        if taken.is_empty() && when_empty == WhenEmpty::Skip {
+            return Ok(Message::Skipped { height, stuck: false });
         }
-        let context = core.chain.context(job.height, job.time, self.proposer);
+        let context = core.chain.context(height, time, self.proposer, seal);
         let mut executed = core.metrics.timed(Stage::Execution, taken.len(), || {
             core.executor.execute_block(Arc::clone(&self.state), &context, &taken, Policy::LeaveOut)
         })?;
         let removed = self.drop_rejected(&taken, &executed);
-        if executed.included.is_empty() && job.when_empty == WhenEmpty::Skip {
-            return Ok(Message::Skipped { height: job.height, stuck: !removed });
+        if executed.included.is_empty() && when_empty == WhenEmpty::Skip {
+            return Ok(Message::Skipped { height, stuck: !removed });
         }
         let included: Vec<VerifiedTransaction> =
             executed.included.iter().map(|position| taken[*position].clone()).collect();
-        let diagnostics =
-            executed.diagnostics.iter().map(|one| (one.transaction, one.text.clone())).collect();
-        if let Some(parent) = job.height.checked_sub(Height::new(1)) {
+        executed.rejected.clear();
+        self.wait_for_parent(height);
+        let ids: Vec<TransactionId> = included.iter().map(VerifiedTransaction::id).collect();
+        let header = core.chain.next_header(time, self.proposer, seal, &ids);
+        let transactions = included.iter().map(|transaction| transaction.transaction().clone()).collect();
+        let built = self.begin(Block { header, transactions }, executed, included)?;
+        Ok(Message::Built(Box::new(built)))
+    }
+
+    /// Checks and executes a block of somebody else. What is wrong with it is the verdict; an error is this node's.
+    fn judge(&mut self, block: Block, now: TimestampMs) -> Result<Message, ChainError> {
+        let id = block.header.id();
+        let refused = |reason: String| Ok(Message::Judged { block: id, verdict: Err(reason) });
+        let header = &block.header;
+        let ahead_ms = header.time.get().saturating_sub(now.get());
+        if ahead_ms > AHEAD_MS_MAX {
+            return refused(format!("its time is {ahead_ms} ms ahead of this machine's clock"));
+        }
+        let parameters = self.core.chain.parameters();
+        if block.transactions.len() > parameters.block_transactions_max as usize {
+            return refused(format!("it has {} transactions", block.transactions.len()));
+        }
+        let verified = match self.verify_transactions(&block) {
+            Ok(verified) => verified,
+            Err(reason) => return refused(reason),
+        };
+        self.wait_for_parent(header.height);
+        // Before executing: a block that stands elsewhere would be executed on the wrong state.
+        let ids: Vec<TransactionId> = verified.iter().map(VerifiedTransaction::id).collect();
+        let expected = self.core.chain.next_header(header.time, header.proposer, header.seal, &ids);
+        if *header != expected {
+            return refused(difference(header, &expected));
+        }
+        let context = self.core.chain.context(header.height, header.time, header.proposer, header.seal);
+        let executed = self.core.metrics.timed(Stage::Execution, verified.len(), || {
+            self.core.executor.execute_block(Arc::clone(&self.state), &context, &verified, Policy::Refuse)
+        })?;
+        if let Some(rejected) = executed.rejected.first() {
+            return refused(format!("its transaction {}: {}", rejected.position, rejected.reason));
+        }
+        if executed.receipts.len() != verified.len() {
+            let (has, fit) = (verified.len(), executed.receipts.len());
+            return refused(format!("{fit} of its {has} transactions may be in it"));
+        }
+        match self.begin(block, executed, verified) {
+            Ok(built) => Ok(Message::Judged { block: id, verdict: Ok(Box::new(built)) }),
+            Err(ChainError::InvalidBlock { fault, .. }) => refused(fault.to_string()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks signatures, except of transactions that the pool has checked already.
+    fn verify_transactions(&self, block: &Block) -> Result<Vec<VerifiedTransaction>, String> {
+        let chain_id = &self.core.chain.genesis().chain_id;
+        let check = |(position, transaction): (usize, &purlin_primitives::Transaction)| {
+            // The id covers the body; key and signature may be others in the pool's copy.
+            let pooled = self.core.pool.lock().mempool.get(&transaction.body.id()).cloned();
+            if let Some(known) = pooled.filter(|known| known.transaction() == transaction) {
+                return Ok(known);
+            }
+            let verified = self.core.metrics.timed(Stage::Signature, 1, || transaction.clone().verify(chain_id));
+            verified.map_err(|error| format!("its transaction {position}: {error}"))
+        };
+        block.transactions.iter().enumerate().map(check).collect()
+    }
+
+    fn wait_for_parent(&self, height: Height) {
+        if let Some(parent) = height.checked_sub(Height::new(1)) {
             self.sealed.wait_for(parent);
         }
-        let ids: Vec<TransactionId> = included.iter().map(VerifiedTransaction::id).collect();
-        let header = core.chain.next_header(job.time, self.proposer, &ids);
-        let transactions = included.iter().map(|transaction| transaction.transaction().clone()).collect();
-        executed.rejected.clear();
-        let proposal = Proposal { id: header.id(), anchored: included.is_empty(), header: header.clone() };
-        let pending = core.chain.begin(Block { header, transactions }, executed)?;
-        self.state = pending.state();
-        self.advance_pool(job, &included);
-        Ok(Message::Built(Box::new(Built { pending, proposal, diagnostics })))
+    }
+
+    fn begin(
+        &self,
+        block: Block,
+        executed: ExecutedBlock,
+        transactions: Vec<VerifiedTransaction>,
+    ) -> Result<Built, ChainError> {
+        let diagnostics =
+            executed.diagnostics.iter().map(|one| (one.transaction, one.text.clone())).collect();
+        let header = block.header.clone();
+        let anchored = transactions.is_empty();
+        let proposal = Proposal { id: header.id(), anchored, header };
+        let pending = self.core.chain.begin(block, executed)?;
+        Ok(Built { pending, proposal, transactions, diagnostics })
     }
 
     /// Takes out of the pool what can never be included, and says whether there was any.
@@ -183,11 +289,17 @@ impl<S: KeyValueStore> Builder<S> {
         any
     }
 
-    /// Makes the pool belong to the state after this block, before it is durable: new transactions follow on it,
-    /// and if the write fails the node stops and the pool with it.
-    fn advance_pool(&self, job: &BuildJob, included: &[VerifiedTransaction]) {
-        let next = job.height.next();
-        let context = self.core.chain.context(next, job.time, self.proposer);
+    /// Makes the pool belong to the state after a chosen block, before it is durable: new transactions follow on
+    /// it, and if the write fails the node stops and the pool with it.
+    fn advance(
+        &mut self,
+        header: &BlockHeader,
+        state: Arc<dyn StateReader>,
+        included: &[VerifiedTransaction],
+    ) {
+        self.state = Arc::clone(&state);
+        let next = header.height.next();
+        let context = self.core.chain.context(next, header.time, self.proposer, header.seal);
         let mut pool = self.core.pool.lock();
         let mut tracker = self.core.tracker.lock();
         tracker.included(included);
@@ -195,31 +307,56 @@ impl<S: KeyValueStore> Builder<S> {
         removed.extend(pool.mempool.expire(next));
         add(&self.core.metrics.dropped, removed.len() as u64);
         tracker.removed(&removed, None);
-        pool.view = Arc::new(View { state: Arc::clone(&self.state), context });
+        pool.view = Arc::new(View { state, context });
     }
+}
+
+/// Says in which field a header differs from what it must be.
+fn difference(found: &BlockHeader, expected: &BlockHeader) -> String {
+    let fields: [(&str, String, String); 7] = [
+        ("chain", found.chain_id.to_string(), expected.chain_id.to_string()),
+        ("height", found.height.to_string(), expected.height.to_string()),
+        ("parent", found.parent.to_string(), expected.parent.to_string()),
+        ("transactions root", found.transactions_root.to_string(), expected.transactions_root.to_string()),
+        ("state root", found.state_root.to_string(), expected.state_root.to_string()),
+        ("receipts root", found.receipts_root.to_string(), expected.receipts_root.to_string()),
+        ("time", found.time.to_string(), expected.time.to_string()),
+    ];
+    let wrong = fields.into_iter().find(|(_, found, expected)| found != expected);
+    wrong.map_or_else(
+        || "its header is not what it must be".to_owned(),
+        |(field, found, expected)| format!("its {field} is {found}; {expected} is right"),
+    )
 }
 
 /// Seals and stores blocks until the driver is gone.
 pub(super) fn commit<S: KeyValueStore>(core: &Core<S>, sealed: &Sealed, jobs: &Receiver<CommitJob>) {
-    while let Ok(CommitJob { pending, certificate }) = jobs.recv() {
-        let (height, count) = (pending.block().header.height, pending.block().transactions.len());
-        let stored = core.metrics.timed(Stage::Root, count, || core.chain.seal(pending)).and_then(|block| {
-            sealed.set(height);
-            core.metrics.timed(Stage::Write, count, || core.chain.commit(block, certificate.as_ref()))
-        });
-        match stored {
-            Ok(block) => {
-                if core.messages.send(Message::Committed(Box::new(block))).is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                core.fail(format_args!("block {height} could not be stored: {error}"));
-                return sealed.release();
-            }
+    while let Ok(job) = jobs.recv() {
+        if commit_one(core, sealed, job).is_err() {
+            break;
         }
     }
     sealed.release();
+}
+
+/// Seals and stores one block and tells the driver; an error when nobody listens or the node stops.
+pub(super) fn commit_one<S: KeyValueStore>(
+    core: &Core<S>,
+    sealed: &Sealed,
+    CommitJob { pending, certificate }: CommitJob,
+) -> Result<(), ()> {
+    let (height, count) = (pending.block().header.height, pending.block().transactions.len());
+    let stored = core.metrics.timed(Stage::Root, count, || core.chain.seal(pending)).and_then(|block| {
+        sealed.set(height);
+        core.metrics.timed(Stage::Write, count, || core.chain.commit(block, certificate.as_ref()))
+    });
+    match stored {
+        Ok(block) => core.messages.send(Message::Committed(Box::new(block))).map_err(drop),
+        Err(error) => {
+            core.fail(format_args!("block {height} could not be stored: {error}"));
+            Err(())
+        }
+    }
 }
 
 /// Runs a thread's work and turns a panic into a stop of the node.
@@ -234,7 +371,7 @@ pub(super) fn guarded<S: KeyValueStore>(core: &Core<S>, name: &str, work: impl F
     }
 }
 
-/// Makes the channel of one kind of job; one is under way and one may wait.
+/// Makes the channel of one kind of job. What waits in it is bounded by the engine: a few candidates of a height.
 pub(super) fn jobs<T>() -> (SyncSender<T>, Receiver<T>) {
-    std::sync::mpsc::sync_channel(2)
+    std::sync::mpsc::sync_channel(16)
 }

@@ -263,7 +263,7 @@ fn committed_record<S: KeyValueStore>(
 
 /// A block that another engine made, or that a node without key stored last, may have no certificate here.
 fn certificate_or_empty(certificate: Option<Certificate>, block: BlockId, height: Height) -> Certificate {
-    certificate.unwrap_or(Certificate { block, height, signatures: Vec::new() })
+    certificate.unwrap_or(Certificate { block, height, round: 0, signatures: Vec::new() })
 }
 
 fn events_of(receipts: &[Receipt]) -> u32 {
@@ -402,7 +402,7 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
     fn simulate(&self, body: TransactionBody) -> Result<SimulationRecord, NodeError> {
         let (state, head) = self.core.chain.state_and_head();
         let proposer = self.core.validator.unwrap_or(AccountId::ZERO);
-        let context = self.core.chain.context(head.height.next(), time_after(head.time), proposer);
+        let context = self.core.chain.context(head.height.next(), time_after(head.time), proposer, Seal::FIRST_ROUND);
         let simulated = self.core.executor.simulate(state, &context, &body);
         let (receipt, diagnostic) = simulated.map_err(|error| self.fault(error))?;
         Ok(SimulationRecord { height: head.height, receipt, diagnostic })
@@ -459,7 +459,7 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
             }
         };
         let proposer = self.core.validator.unwrap_or(AccountId::ZERO);
-        let context = chain.context(height, time, proposer);
+        let context = chain.context(height, time, proposer, Seal::FIRST_ROUND);
         let report = self.core.executor.query(state, &context, request).map_err(|error| self.fault(error))?;
         Ok(QueryRecord { height, report })
     }

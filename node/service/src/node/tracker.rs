@@ -16,7 +16,7 @@ const DROPPED_MAX: usize = 10_000;
 pub(crate) struct FinalBlock {
     pub(crate) id: BlockId,
     pub(crate) head: Arc<Head>,
-    pub(crate) block: Block,
+    pub(crate) block: Arc<Block>,
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) diagnostics: BTreeMap<TransactionId, String>,
 }

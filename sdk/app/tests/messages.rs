@@ -1,4 +1,4 @@
-//! Right uses compile, and wrong ones give the message that says the fix. `TRYBUILD=overwrite cargo test -p purlin-macros`
+//! Right uses compile, and wrong ones give the message that says the fix. `TRYBUILD=overwrite cargo test -p purlin-sdk --test messages`
 //! writes the messages anew.
 
 #[test]

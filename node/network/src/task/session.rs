@@ -1,0 +1,118 @@
+//! What the task knows of a connected peer.
+
+use crate::NetworkLimits;
+use crate::convert::is_relayed;
+use crate::counters::index;
+use crate::rate::TokenBucket;
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+use purlin_sync::{PeerInfo, Topic};
+use std::collections::BTreeMap;
+
+/// Offences of one kind are charged at most once in this time: one burst is one offence.
+const FLOOD_MS: u64 = 1_000;
+/// Longest text of a peer that is kept.
+const AGENT_CHARS_MAX: usize = 64;
+
+/// How far a peer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Has not said who it is.
+    Unidentified,
+    /// Of this chain; announced as connected.
+    Ours,
+    /// Some other libp2p node.
+    Foreign,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) address: Multiaddr,
+    outbound: bool,
+    relayed: bool,
+}
+
+/// A connected peer.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) links: BTreeMap<ConnectionId, Link>,
+    pub(crate) since_ms: u64,
+    pub(crate) stage: Stage,
+    agent: String,
+    pub(crate) ping_us: Option<u64>,
+    messages: [TokenBucket; Topic::ALL.len()],
+    bytes: [TokenBucket; Topic::ALL.len()],
+    requests: TokenBucket,
+    flooded_ms: Option<u64>,
+}
+
+impl Session {
+    pub(crate) fn new(limits: &NetworkLimits, now_ms: u64) -> Self {
+        let messages = TokenBucket::new(limits.gossip_messages_per_second, now_ms);
+        let bytes = TokenBucket::new(limits.gossip_bytes_per_second, now_ms);
+        Self {
+            links: BTreeMap::new(),
+            since_ms: now_ms,
+            stage: Stage::Unidentified,
+            agent: String::new(),
+            ping_us: None,
+            messages: std::array::from_fn(|_| messages.clone()),
+            bytes: std::array::from_fn(|_| bytes.clone()),
+            requests: TokenBucket::new(limits.requests_per_second, now_ms),
+            flooded_ms: None,
+        }
+    }
+
+    pub(crate) fn open(&mut self, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let address = endpoint.get_remote_address().clone();
+        let relayed = endpoint.is_relayed() || is_relayed(&address);
+        self.links.insert(id, Link { address, outbound: endpoint.is_dialer(), relayed });
+    }
+
+    /// Keeps what a peer says of itself, without what could confuse a terminal.
+    pub(crate) fn set_agent(&mut self, agent: &str) {
+        self.agent = agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
+    }
+
+    pub(crate) fn is_outbound(&self) -> bool {
+        self.links.values().any(|link| link.outbound)
+    }
+
+    /// Returns the addresses that led to the peer.
+    pub(crate) fn dialled(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.links.values().filter(|link| link.outbound).map(|link| &link.address)
+    }
+
+    /// Returns whether the peer may gossip that much now.
+    pub(crate) fn may_gossip(&mut self, topic: Topic, bytes: usize, now_ms: u64) -> bool {
+        let at = index(topic);
+        self.messages[at].take(1, now_ms) && self.bytes[at].take(bytes as u64, now_ms)
+    }
+
+    /// Returns whether the peer may ask now.
+    pub(crate) fn may_request(&mut self, now_ms: u64) -> bool {
+        self.requests.take(1, now_ms)
+    }
+
+    /// Returns whether going over a limit now is an offence of its own.
+    pub(crate) fn begins_flood(&mut self, now_ms: u64) -> bool {
+        let begins = self.flooded_ms.is_none_or(|at| now_ms.saturating_sub(at) >= FLOOD_MS);
+        if begins {
+            self.flooded_ms = Some(now_ms);
+        }
+        begins
+    }
+
+    pub(crate) fn info(&self, peer: &PeerId, score: i32) -> PeerInfo {
+        PeerInfo {
+            id: crate::convert::to_peer_id(peer),
+            addresses: self.links.values().map(|link| link.address.to_string()).collect(),
+            outbound: self.is_outbound(),
+            agent: self.agent.clone(),
+            score,
+            ping_us: self.ping_us,
+            relayed: self.links.values().all(|link| link.relayed),
+        }
+    }
+}

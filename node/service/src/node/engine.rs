@@ -1,0 +1,88 @@
+//! Which engine a node runs, and what it starts from.
+
+use purlin_chain::{Chain, ChainError};
+use purlin_consensus::{ConsensusEngine, Head, Input, PosConfig, PosEngine};
+use purlin_primitives::{Block, ConsensusRules, PublicKey, SecretKey, ValidatorSet};
+use purlin_state::KeyValueStore;
+use std::sync::Arc;
+
+use super::StartError;
+use super::records::{FileRecords, NoRecords, Record, RecordLog};
+use crate::config::Settings;
+use crate::sign_state::{Signer, SigningTerms};
+
+/// An engine with what it needs.
+pub(super) struct Prepared {
+    pub(super) engine: Box<dyn ConsensusEngine>,
+    pub(super) log: Box<dyn RecordLog>,
+    pub(super) records: Vec<Record>,
+    /// The key it signs with.
+    pub(super) public_key: Option<PublicKey>,
+}
+
+impl Prepared {
+    /// An engine of a test, which keeps no records.
+    pub(super) fn given(engine: Box<dyn ConsensusEngine>, public_key: Option<PublicKey>) -> Self {
+        Self { engine, log: Box::new(NoRecords), records: Vec::new(), public_key }
+    }
+
+    /// The engine that the genesis names.
+    pub(super) fn of_genesis<S: KeyValueStore>(
+        settings: &Settings,
+        chain: &Chain<S>,
+        key: Option<SecretKey>,
+        decides: &ValidatorSet,
+    ) -> Result<Self, StartError> {
+        let genesis = chain.genesis();
+        let ConsensusRules::Pos(_) = &genesis.parameters.consensus else {
+            return Err(StartError::UnknownEngine { engine: "pow" });
+        };
+        let config = PosConfig {
+            interval_ms_min: settings.block_interval_ms,
+            idle_ms: settings.idle_ms,
+            anchor_after_ms: settings.anchor_after_ms,
+            ..PosConfig::default()
+        };
+        let chain_id = genesis.chain_id.clone();
+        let Some(key) = key else {
+            let engine = Box::new(PosEngine::follower(config, chain_id));
+            return Ok(Self::given(engine, None));
+        };
+        let next = chain.head().height.next();
+        let path = settings.home.votes();
+        let opened = FileRecords::open(&path, next);
+        let (log, records) = opened.map_err(|source| StartError::Votes { path, source })?;
+        let public_key = key.public_key();
+        let terms = SigningTerms {
+            head: chain.head().height,
+            alone: decides.validators().len() == 1 && decides.get(&public_key).is_some(),
+            votes_known: records.iter().any(|record| matches!(record, Record::Engine(_))),
+        };
+        let signer = Signer::open(&settings.home.sign_state(), chain.genesis_id(), key, terms)?;
+        let engine = Box::new(PosEngine::new(config, chain_id, Box::new(signer)));
+        Ok(Self { engine, log: Box::new(log), records, public_key: Some(public_key) })
+    }
+}
+
+/// Describes where the chain is, for the engine, and returns the bodies that were kept.
+pub(super) fn started<S: KeyValueStore>(
+    chain: &Chain<S>,
+    validators: ValidatorSet,
+    records: Vec<Record>,
+) -> Result<(Input, Vec<Block>), ChainError> {
+    let head = chain.head();
+    let header = chain.header(head.height)?;
+    let anchored = header.as_ref().is_some_and(|header| header.state_root == head.state_root);
+    let signed = chain.certificate(head.height)?.is_some();
+    let uncertified = header.filter(|_| !signed).map(Box::new);
+    let head = Head { height: head.height, id: head.block, time: head.time, anchored };
+    let (mut of_engine, mut bodies) = (Vec::new(), Vec::new());
+    for record in records {
+        match record {
+            Record::Engine(bytes) => of_engine.push(bytes),
+            Record::Body(block) => bodies.push(*block),
+        }
+    }
+    let validators = Arc::new(validators);
+    Ok((Input::Started { head, uncertified, validators, records: of_engine }, bodies))
+}
