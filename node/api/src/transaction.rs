@@ -1,8 +1,8 @@
 //! Transactions, receipts and what became of them.
 
 use purlin_primitives::{
-    AccountId, Action, Amount, AppId, BlockId, CallFailure, ChainId, DeviceId, Gas, Height, Outcome, Receipt,
-    TimestampMs, Transaction, TransactionBody, TransactionId,
+    AccountId, Action, Amount, AppId, BlockId, CallFailure, ChainId, DeviceId, Gas, Height, Outcome,
+    PublicKey, Receipt, TimestampMs, Transaction, TransactionBody, TransactionId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -376,6 +376,34 @@ pub enum ActionView {
         #[schema(value_type = String)]
         id: DeviceId,
     },
+    /// Puts native units of the sender at stake for validating.
+    Bond {
+        /// The key that will sign blocks.
+        #[schema(value_type = String)]
+        validator: PublicKey,
+        /// How much.
+        #[schema(value_type = String)]
+        amount: Amount,
+    },
+    /// Takes native units of the sender out of stake; they come back after the unbonding time.
+    Unbond {
+        /// How much.
+        #[schema(value_type = String)]
+        amount: Amount,
+    },
+    /// Lets a validator that was jailed for absence take part again.
+    Unjail,
+    /// Shows that a validator signed two things that exclude each other.
+    ReportEquivocation {
+        /// Whose signatures they claim to be.
+        #[schema(value_type = String)]
+        offender: PublicKey,
+        /// Height at which it happened.
+        #[schema(value_type = u64)]
+        height: Height,
+        /// Borsh of the proof: both messages and both signatures.
+        evidence: HexBytes,
+    },
 }
 
 impl From<&Action> for ActionView {
@@ -422,6 +450,14 @@ impl From<&Action> for ActionView {
                 Self::RotateDeviceKey { id: id.clone(), key: key_view(key) }
             }
             Action::RevokeDevice { id } => Self::RevokeDevice { id: id.clone() },
+            Action::Bond { validator, amount } => Self::Bond { validator: *validator, amount: *amount },
+            Action::Unbond { amount } => Self::Unbond { amount: *amount },
+            Action::Unjail => Self::Unjail,
+            Action::ReportEquivocation { evidence } => Self::ReportEquivocation {
+                offender: *evidence.offender(),
+                height: evidence.height(),
+                evidence: HexBytes(borsh::to_vec(evidence).expect("writing to memory cannot fail")),
+            },
         }
     }
 }
@@ -466,4 +502,45 @@ pub struct SimulateResult {
     /// Log lines and a backtrace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnostic: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use purlin_primitives::{Equivocation, Hash32, SecretKey, Vote, VoteKind};
+    use serde_json::json;
+
+    #[test]
+    fn actions_of_staking_have_a_form_for_people() {
+        let key = SecretKey::from_bytes(&[1; 32]).expect("a number below the group order");
+        let sign = |block| {
+            key.sign_vote(Vote {
+                chain_id: "test".parse().expect("a chain id"),
+                height: Height::new(7),
+                round: 0,
+                kind: VoteKind::Prevote,
+                block: Some(BlockId::new(Hash32::new([block; 32]))),
+            })
+        };
+        let evidence = Equivocation::votes(sign(1), sign(2));
+        let bytes = borsh::to_vec(&evidence).expect("writing to memory cannot fail");
+        let validator = key.public_key();
+        let amount = Amount::new(u128::MAX);
+        let actions = [
+            Action::Bond { validator, amount },
+            Action::Unbond { amount: Amount::new(5) },
+            Action::Unjail,
+            Action::ReportEquivocation { evidence },
+        ];
+        let views: Vec<ActionView> = actions.iter().map(ActionView::from).collect();
+        let text = validator.to_string();
+        let expected = json!([
+            {"type": "bond", "validator": text, "amount": "340282366920938463463374607431768211455"},
+            {"type": "unbond", "amount": "5"},
+            {"type": "unjail"},
+            {"type": "report_equivocation", "offender": text, "height": 7, "evidence": HexBytes(bytes)},
+        ]);
+        assert_eq!(serde_json::to_value(&views).expect("views are JSON"), expected);
+        assert_eq!(serde_json::from_value::<Vec<ActionView>>(expected).expect("and back"), views);
+    }
 }

@@ -17,8 +17,8 @@ use purlin_engine::floor::Floor;
 use purlin_execution::NodeExecutor;
 use purlin_package::PackageBuilder;
 use purlin_primitives::{
-    AccountId, Action, Amount, ChainId, Gas, Genesis, Height, Parameters, Seal, SecretKey, TimestampMs,
-    TransactionBody, VerifiedTransaction,
+    AccountId, Action, Amount, ChainId, Gas, Genesis, GenesisValidator, Height, Parameters, Seal, SecretKey,
+    TimestampMs, TransactionBody, VerifiedTransaction,
 };
 use purlin_state::{
     Changes, Column, Durability, FlatState, KeyValueStore, MemoryStore, StateReader, WriteBatch,
@@ -149,7 +149,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let genesis = Genesis {
         chain_id: bench.chain_id.clone(),
         time: TimestampMs::ZERO,
-        validators: Vec::new(),
+        validators: vec![GenesisValidator { public_key: bench.keys[0].public_key(), power: 1 }],
         accounts: Vec::new(),
         parameters: Parameters::default(),
     };

@@ -142,7 +142,7 @@ impl FakeNode {
             id,
             block: Block { header, transactions },
             receipts,
-            certificate: Certificate { block: id, height, signatures: Vec::new() },
+            certificate: Certificate { block: id, height, round: 0, signatures: Vec::new() },
         });
         drop(ledger);
         self.head.send_replace(height);

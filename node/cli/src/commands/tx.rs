@@ -126,5 +126,11 @@ fn action_text(action: &ActionView) -> String {
         ActionView::TransferDevice { id, to } => format!("transfer device {id} to {to}"),
         ActionView::RotateDeviceKey { id, .. } => format!("rotate the key of device {id}"),
         ActionView::RevokeDevice { id } => format!("revoke device {id}"),
+        ActionView::Bond { amount, .. } => format!("put {amount} at stake"),
+        ActionView::Unbond { amount } => format!("take {amount} out of stake"),
+        ActionView::Unjail => "return from jail".into(),
+        ActionView::ReportEquivocation { offender, height, .. } => {
+            format!("report that {offender} signed two things at height {height}")
+        }
     }
 }

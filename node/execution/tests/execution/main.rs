@@ -6,6 +6,7 @@ mod conformance;
 mod devices;
 mod lifecycle;
 mod properties;
+mod staking;
 mod support;
 mod test_host;
 mod transactions;

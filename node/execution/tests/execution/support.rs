@@ -1,4 +1,4 @@
-//! A chain of one validator in memory, keys, packages, and an application that does what it is told.
+//! A chain in memory, keys, packages, and an application that does what it is told.
 
 use purlin_capabilities::{Backend, RuntimeConfig};
 use purlin_chain::{BlockContext, ExecutedBlock, ExecutionFault, Executor, Policy, QueryRequest};
@@ -6,8 +6,9 @@ use purlin_execution::NodeExecutor;
 use purlin_modules::accounts;
 use purlin_package::PackageBuilder;
 use purlin_primitives::{
-    AccountId, Action, Amount, AppId, CallFailure, CallOutcome, Event, Gas, Genesis, GenesisAccount, Hash32,
-    Height, Outcome, Parameters, Receipt, Seal, SecretKey, TimestampMs, TransactionBody, VerifiedTransaction,
+    AccountId, Action, Amount, AppId, CallFailure, CallOutcome, ConsensusRules, Event, Gas, Genesis,
+    GenesisAccount, GenesisValidator, Hash32, Height, Outcome, Parameters, PowRules, Receipt, Seal,
+    SecretKey, TimestampMs, TransactionBody, VerifiedTransaction,
 };
 use purlin_state::{
     Changes, Column, Durability, FlatState, KeyValueStore, MemoryStore, MerkleTree, StateKey, StateReader,
@@ -57,11 +58,22 @@ impl TestChain {
         Self::with(executor, Parameters::default())
     }
 
+    /// A chain on which nothing happens between transactions: no validators, no rewards.
     pub(crate) fn with(executor: NodeExecutor, parameters: Parameters) -> Self {
+        let rules = PowRules { block_reward: Amount::ZERO, ..PowRules::default() };
+        let parameters = Parameters { consensus: ConsensusRules::Pow(rules), ..parameters };
+        Self::start(executor, &[], parameters)
+    }
+
+    pub(crate) fn start(
+        executor: NodeExecutor,
+        validators: &[GenesisValidator],
+        parameters: Parameters,
+    ) -> Self {
         let genesis = Genesis {
             chain_id: "test".parse().unwrap(),
             time: TimestampMs::ZERO,
-            validators: Vec::new(),
+            validators: validators.to_vec(),
             accounts: (0..5).map(|n| GenesisAccount { account: account(n), balance: FUNDS }).collect(),
             parameters: parameters.clone(),
         };
@@ -145,9 +157,14 @@ impl TestChain {
     /// Makes a block in which every transaction must be right.
     pub(crate) fn block(&mut self, transactions: &[VerifiedTransaction]) -> ExecutedBlock {
         let block = self.execute(transactions, Policy::Refuse).unwrap();
-        self.height += 1;
-        self.store(&block.changes);
+        self.take(&block.changes);
         block
+    }
+
+    /// Makes the changes of the next block those of the chain.
+    pub(crate) fn take(&mut self, changes: &Changes) {
+        self.height += 1;
+        self.store(changes);
     }
 
     /// Makes a block of one transaction.
@@ -165,6 +182,14 @@ impl TestChain {
         match self.send(sender, actions).outcome {
             Outcome::Succeeded { mut outputs } => outputs.pop().unwrap(),
             Outcome::Failed { action, failure } => panic!("action {action}: {failure:?}"),
+        }
+    }
+
+    /// Sends what must fail and returns why; the block's end may change what it likes.
+    pub(crate) fn failing(&mut self, sender: u8, actions: Vec<Action>) -> CallFailure {
+        match self.send(sender, actions).outcome {
+            Outcome::Failed { failure, .. } => failure,
+            Outcome::Succeeded { .. } => panic!("it should fail"),
         }
     }
 

@@ -6,7 +6,7 @@ use purlin_primitives::{AccountId, Amount, EvidenceError, FailureCode, Height, K
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StakingError {
     /// Another engine decides.
-    #[error("this chain has no staking: proof of work decides; mine with `purlin run` instead")]
+    #[error("this chain has no staking: proof of work decides, and mining needs no stake")]
     NoStaking,
     /// Nothing was named.
     #[error("the amount is zero; name at least 1")]

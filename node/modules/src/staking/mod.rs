@@ -48,7 +48,7 @@ use purlin_primitives::{Action, ConsensusRules, Gas, Genesis};
 
 pub use block_end::{MISSED_ROUNDS_MAX, RELEASES_MAX};
 pub use error::StakingError;
-pub use record::{Unbonding, ValidatorRecord, ValidatorStatus, candidates, validator};
+pub use record::{Candidate, Unbonding, ValidatorRecord, ValidatorStatus, candidates, list, validator};
 pub use rules::{EPOCH_BLOCKS_MAX, JAIL_EPOCHS_MAX, UNBONDING_EPOCHS_MAX, epoch_of, is_epoch_end};
 pub use set::validators_at;
 

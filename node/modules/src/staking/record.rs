@@ -110,18 +110,40 @@ pub(super) fn put(
     Ok(())
 }
 
+/// One who can be chosen at the end of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its signing key.
+    pub public_key: PublicKey,
+    /// Its account.
+    pub account: AccountId,
+    /// What it has at stake.
+    pub stake: Amount,
+}
+
 /// Lists at most `limit` of those who can be chosen, most stake first, equal stake by public key.
-pub fn candidates(
-    state: &mut (impl StateRead + ?Sized),
-    limit: usize,
-) -> Result<Vec<(PublicKey, AccountId, Amount)>, StoreError> {
+pub fn candidates(state: &mut (impl StateRead + ?Sized), limit: usize) -> Result<Vec<Candidate>, StoreError> {
     let prefix = [StatePrefix::ValidatorByStake as u8];
     let entries = state.scan(&prefix, &StateKey::end_of(&prefix), Order::Ascending, limit)?;
     let read = |(key, value): &(Vec<u8>, Vec<u8>)| {
         let (inverse, public_key): ([u8; 16], PublicKey) = decode("candidate key", &key[1..])?;
-        Ok((public_key, decode("candidate", value)?, Amount::new(!u128::from_be_bytes(inverse))))
+        let stake = Amount::new(!u128::from_be_bytes(inverse));
+        Ok(Candidate { public_key, account: decode("candidate", value)?, stake })
     };
     entries.iter().map(read).collect()
+}
+
+/// Lists at most `limit` records in account order, starting after `after`; jailed ones, those on their way out
+/// and tombstones too.
+pub fn list(
+    state: &mut (impl StateRead + ?Sized),
+    after: Option<&AccountId>,
+    limit: usize,
+) -> Result<Vec<ValidatorRecord>, StoreError> {
+    let prefix = [StatePrefix::Validator as u8];
+    let from = after.map_or(prefix.to_vec(), |account| [&StateKey::validator(account)[..], &[0]].concat());
+    let entries = state.scan(&from, &StateKey::end_of(&prefix), Order::Ascending, limit)?;
+    entries.iter().map(|(_, bytes)| decode("validator", bytes)).collect()
 }
 
 /// Says whether anybody else could be chosen.
@@ -129,5 +151,5 @@ pub(super) fn has_other_candidate(
     state: &mut dyn StateAccess,
     account: &AccountId,
 ) -> Result<bool, StoreError> {
-    Ok(candidates(state, 2)?.iter().any(|(_, other, _)| other != account))
+    Ok(candidates(state, 2)?.iter().any(|other| other.account != *account))
 }

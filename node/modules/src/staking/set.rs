@@ -6,7 +6,7 @@ use purlin_primitives::{
 use purlin_state::{Order, StateKey, StatePrefix, StoreError};
 
 use super::error::StakingError;
-use super::record::{self, ValidatorRecord, candidates};
+use super::record::{self, Candidate, ValidatorRecord, candidates};
 use super::rules;
 use crate::access::{StateAccess, StateRead, decode, encode};
 use crate::accounts;
@@ -86,11 +86,11 @@ pub(super) fn turn_over(
 /// Chooses those with the most stake.
 fn choose(state: &mut dyn StateAccess, pos: &PosRules) -> Result<ValidatorSet, StoreError> {
     let candidates = candidates(state, pos.validators_max as usize)?;
-    let stakes: Vec<Amount> = candidates.iter().map(|(_, _, stake)| *stake).collect();
+    let stakes: Vec<Amount> = candidates.iter().map(|candidate| candidate.stake).collect();
     let validators = candidates
         .into_iter()
         .zip(powers(&stakes, pos.stake_per_power))
-        .map(|((public_key, account, _), power)| Validator { public_key, account, power })
+        .map(|(Candidate { public_key, account, .. }, power)| Validator { public_key, account, power })
         .collect();
     Ok(ValidatorSet::new(validators)
         .expect("candidates have one key each and powers fit; the rules of the genesis bound their number"))

@@ -7,7 +7,7 @@ use purlin_state::StateKey;
 use super::support::*;
 use super::*;
 use crate::accounts::{self, Accounts};
-use crate::{MemoryState, StateRead};
+use crate::{MemoryState, StateAccess, StateRead};
 
 #[test]
 fn the_layout_is_pinned() {
@@ -77,9 +77,14 @@ fn those_with_the_most_stake_decide() {
     expected.sort_unstable();
     assert_eq!(chain.powers_at(6), expected);
     let listed: Vec<AccountId> =
-        candidates(&mut chain.state, 10).unwrap().into_iter().map(|(_, account, _)| account).collect();
+        candidates(&mut chain.state, 10).unwrap().into_iter().map(|found| found.account).collect();
     let all: Vec<AccountId> = [5].iter().chain(&by_key).map(|n| account(*n)).collect();
     assert_eq!(listed, all);
+    let records = list(&mut chain.state, None, 4).unwrap();
+    let rest = list(&mut chain.state, Some(&records[3].account), 4).unwrap();
+    let mut by_account: Vec<AccountId> = (0..6).map(account).collect();
+    by_account.sort_unstable();
+    assert_eq!(records.iter().chain(&rest).map(|record| record.account).collect::<Vec<_>>(), by_account);
 }
 
 #[test]
@@ -219,6 +224,45 @@ fn the_last_validators_tombstone_leaves_the_old_set() {
     chain.good(0, &unbond(47));
     chain.run_to(13);
     assert_eq!(chain.powers_at(14), [(1, 2)]);
+}
+
+#[test]
+fn who_decides_without_stake_can_still_be_tombstoned() {
+    // One leaves, the other is punished, nobody else qualifies: the old set stays, and with it one that has
+    // nothing at stake any more, not even a record.
+    let mut chain = TestChain::new(&[5, 3], rules());
+    chain.good(1, &unbond(30));
+    chain.good(2, &report(0, 1));
+    chain.run_to(20);
+    assert_eq!(chain.powers_at(20), [(0, 5), (1, 3)]);
+    assert_eq!(chain.record(1), None);
+    let supply = chain.supply();
+    chain.good(2, &report(1, 19));
+    assert_eq!(chain.supply(), supply);
+    assert_eq!(chain.record(1).unwrap().status, ValidatorStatus::Tombstoned);
+    chain.bad(1, &bond(1, 30), FailureCode::ValidatorTombstoned, "out for good");
+}
+
+#[test]
+fn many_releases_are_spread_over_blocks() {
+    let mut state = MemoryState::default();
+    let many = RELEASES_MAX + 10;
+    for n in 0..many as u128 {
+        let id = AccountId::new([&n.to_be_bytes()[..], &[7; 4]].concat().try_into().unwrap());
+        let mut record = ValidatorRecord::new(public(0), id, Height::ZERO);
+        record.unbonding.push(Unbonding { release_at: Height::new(4), amount: Amount::new(n + 1) });
+        state.set(&StateKey::unbonding(Height::new(4), Some(&id)), vec![1]);
+        record::put(&mut state, None, &record).unwrap();
+    }
+    let parameters = parameters(rules());
+    for (height, left) in [(3, many), (4, 10), (5, 0)] {
+        let (height, time) = (Height::new(height), TimestampMs::ZERO);
+        let end =
+            BlockEnd { height, time, proposer: account(0), seal: Seal::FIRST_ROUND, parameters: &parameters };
+        Staking.end_block(&mut state, &end).unwrap();
+        assert_eq!(list(&mut state, None, usize::MAX).unwrap().len(), left, "{height}");
+    }
+    assert_eq!(state.entries().len(), many, "an account each, and nothing else");
 }
 
 /// Ends blocks so that validator `n` misses every turn, until it is jailed or `blocks` have passed.
