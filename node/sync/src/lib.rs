@@ -1,6 +1,7 @@
 //! What nodes say to each other and how one catches up: messages, the [`Network`] port, download plans.
 #![forbid(unsafe_code)]
 
+mod assembly;
 mod blocks;
 mod codec;
 mod compact;
@@ -8,9 +9,15 @@ pub mod limits;
 mod message;
 mod network;
 mod requests;
+mod serve;
 #[cfg(test)]
 mod testing;
+mod transactions;
 
+pub use assembly::{
+    ASSEMBLIES_MAX, ASSEMBLY_EXPIRY_MS, ASSEMBLY_TIMEOUT_MS, AssembledBlock, Assemblies, AssemblyOutput,
+    SOURCES_MAX, TransactionLookup,
+};
 pub use blocks::{
     BODIES_PER_REQUEST_MAX, BODY_REQUESTS_MAX, BODY_REQUESTS_PER_PEER_MAX, BUFFER_BYTES_MAX, BlockSync,
     BlockSyncOptions, Checked, DELIVERED_MAX, EXCLUSION_MS, GRACE_MS, HEADERS_AHEAD_MAX, HEDGE_MS,
@@ -27,3 +34,8 @@ pub use network::{
     RequestFailure, RequestId, Topic,
 };
 pub use requests::{Planner, RequestIds};
+pub use serve::{Answer, BlockSource, BodySlice, Budget, Server, SourceError};
+pub use transactions::{
+    BATCH_BYTES, BATCH_MS, DIGEST_INTERVAL_MS, FETCH_TIMEOUT_MS, HOLDERS_MAX, Origin, RELAY_PEERS_MAX,
+    REMEMBERED_MAX, RelayOutput, TransactionRelay, WAITING_MAX, WANTED_MAX, WHOLE_BYTES_MAX,
+};
