@@ -4,7 +4,7 @@
 //! cargo run -p purlin-network --example listen -- <genesis id, 64 hex> [address to listen on] [bootstrap peer ...]
 //! ```
 //!
-//! Prints its addresses, one a line, then every event; Ctrl-C ends it.
+//! Prints its addresses, one a line, then every event; logs to standard error as RUST_LOG says; Ctrl-C ends it.
 
 use purlin_network::{Identity, NetworkConfig, NetworkService, Reachability};
 use std::sync::Arc;
@@ -13,6 +13,8 @@ const EVENTS_MAX: usize = 256;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let mut arguments = std::env::args().skip(1);
     let genesis = arguments.next().ok_or("the first argument is the genesis id: 64 hex digits")?;
     let genesis: [u8; 32] = hex::decode(genesis)?.try_into().map_err(|_| "a genesis id has 64 hex digits")?;

@@ -49,7 +49,8 @@ pub struct NetworkConfig {
     pub bootstrap: Vec<String>,
     /// Nodes that are always reconnected, pass the connection limits and are never banned: the operator knows them.
     pub reserved: Vec<String>,
-    /// Relays through which this node lets itself be reached.
+    /// Relays through which this node lets itself be reached. Goes with [`Reachability::Detect`]: a place at a relay
+    /// counts as being reachable, so that others find this node through the DHT.
     pub relays: Vec<String>,
     /// Peer ids in base58 that may connect; empty means everybody. Reserved peers always may.
     pub allowed: Vec<String>,

@@ -1,5 +1,6 @@
 //! What nodes of one chain call their protocols.
 
+use crate::counters::index;
 use libp2p::StreamProtocol;
 use libp2p::gossipsub::{IdentTopic, TopicHash};
 use purlin_sync::Topic;
@@ -43,10 +44,6 @@ impl Genesis {
         IdentTopic::new(format!("purlin/{}/{}", self.prefix(), topic.name()))
     }
 
-    pub(crate) fn topic_of(self, hash: &TopicHash) -> Option<Topic> {
-        Topic::ALL.into_iter().find(|topic| self.topic(*topic).hash() == *hash)
-    }
-
     /// What identify says of this node: carries the whole genesis id.
     pub(crate) fn version(self) -> String {
         format!("{VERSION_PREFIX}{self}")
@@ -65,6 +62,24 @@ impl Genesis {
 impl fmt::Display for Genesis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// The names of the topics, made once: they are needed for every message.
+#[derive(Debug)]
+pub(crate) struct TopicNames([TopicHash; Topic::ALL.len()]);
+
+impl TopicNames {
+    pub(crate) fn new(genesis: Genesis) -> Self {
+        Self(Topic::ALL.map(|topic| genesis.topic(topic).hash()))
+    }
+
+    pub(crate) fn name(&self, topic: Topic) -> TopicHash {
+        self.0[index(topic)].clone()
+    }
+
+    pub(crate) fn topic(&self, name: &TopicHash) -> Option<Topic> {
+        Topic::ALL.into_iter().find(|topic| self.0[index(*topic)] == *name)
     }
 }
 
@@ -90,9 +105,12 @@ mod tests {
         assert_eq!(genesis.kad().as_ref(), "/purlin/abababababababab/kad/1");
         assert_eq!(genesis.topic(Topic::Blocks).to_string(), "purlin/abababababababab/blocks");
         assert_eq!(genesis.version(), format!("purlin/{}", "ab".repeat(32)));
+        let names = TopicNames::new(genesis);
         for topic in Topic::ALL {
-            assert_eq!(genesis.topic_of(&genesis.topic(topic).hash()), Some(topic));
+            assert_eq!(names.name(topic), genesis.topic(topic).hash());
+            assert_eq!(names.topic(&names.name(topic)), Some(topic));
         }
+        assert_eq!(names.topic(&TopicHash::from_raw("other")), None);
     }
 
     #[test]

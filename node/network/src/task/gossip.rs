@@ -50,7 +50,7 @@ impl Task {
     pub(super) fn publish(&mut self, topic: Topic, bytes: Vec<u8>) {
         let count = self.shared.counts.topic(topic);
         let length = bytes.len();
-        match self.swarm.behaviour_mut().gossip.publish(self.genesis.topic(topic), bytes) {
+        match self.swarm.behaviour_mut().gossip.publish(self.topics.name(topic), bytes) {
             Ok(_) => {
                 count.messages_out.one();
                 count.bytes_out.add(length as u64);
@@ -103,7 +103,7 @@ impl Task {
     }
 
     fn on_message(&mut self, from: PeerId, id: MessageId, message: gossipsub::Message) {
-        let Some(topic) = self.genesis.topic_of(&message.topic) else {
+        let Some(topic) = self.topics.topic(&message.topic) else {
             self.conclude(&id, &from, MessageAcceptance::Ignore);
             return;
         };

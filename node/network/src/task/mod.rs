@@ -10,7 +10,7 @@ use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::book::Book;
 use crate::handle::Shared;
 use crate::inbox::{Inbox, NetworkSink};
-use crate::names::Genesis;
+use crate::names::{Genesis, TopicNames};
 use crate::outbox::Command;
 use crate::standing::Standing;
 use crate::store::Store;
@@ -63,6 +63,7 @@ pub(crate) struct Task {
     shared: Arc<Shared>,
     limits: NetworkLimits,
     genesis: Genesis,
+    topics: TopicNames,
     reachability: Reachability,
     clock: Clock,
     inbox: Inbox,
@@ -90,6 +91,7 @@ impl Task {
             swarm,
             shared,
             genesis: Genesis::new(config.genesis),
+            topics: TopicNames::new(Genesis::new(config.genesis)),
             reachability: config.reachability,
             clock,
             inbox: Inbox::new(sink),

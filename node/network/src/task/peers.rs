@@ -91,7 +91,7 @@ impl Task {
         }
         let now_ms = self.now_ms();
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        session.set_agent(&info.agent_version);
+        let is_new = session.identify(&info.agent_version);
         let seen: Vec<Multiaddr> = session.links.values().map(|link| link.address.clone()).collect();
         let is_ours = session.stage == Stage::Ours;
         let serves_kad = info.protocols.contains(&self.genesis.kad());
@@ -107,7 +107,6 @@ impl Task {
             }
             if serves_kad {
                 self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
-                self.upkeep.search_soon(now_ms);
             }
             if is_ours {
                 self.learn(peer, address);
@@ -115,6 +114,9 @@ impl Task {
         }
         if is_ours {
             self.book.seen(&peer, now_ms);
+        }
+        if is_new && serves_kad {
+            self.upkeep.search_soon(now_ms);
         }
         self.show(&peer);
     }

@@ -40,6 +40,7 @@ pub(crate) struct Session {
     pub(crate) since_ms: u64,
     pub(crate) stage: Stage,
     agent: String,
+    is_identified: bool,
     pub(crate) ping_us: Option<u64>,
     messages: [TokenBucket; Topic::ALL.len()],
     bytes: [TokenBucket; Topic::ALL.len()],
@@ -56,6 +57,7 @@ impl Session {
             since_ms: now_ms,
             stage: Stage::Unidentified,
             agent: String::new(),
+            is_identified: false,
             ping_us: None,
             messages: std::array::from_fn(|_| messages.clone()),
             bytes: std::array::from_fn(|_| bytes.clone()),
@@ -70,9 +72,10 @@ impl Session {
         self.links.insert(id, Link { address, outbound: endpoint.is_dialer(), relayed });
     }
 
-    /// Keeps what a peer says of itself, without what could confuse a terminal.
-    pub(crate) fn set_agent(&mut self, agent: &str) {
+    /// Keeps what a peer says of itself, without what could confuse a terminal; returns whether it is the first time.
+    pub(crate) fn identify(&mut self, agent: &str) -> bool {
         self.agent = agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
+        !std::mem::replace(&mut self.is_identified, true)
     }
 
     pub(crate) fn is_outbound(&self) -> bool {

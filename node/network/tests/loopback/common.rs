@@ -93,11 +93,11 @@ impl Node {
     }
 
     /// Returns the events that are there now and that `pick` takes.
-    pub(crate) fn events_now<T>(&mut self, mut pick: impl FnMut(&NetworkEvent) -> Option<T>) -> Vec<T> {
+    pub(crate) fn events_now<T>(&mut self, pick: impl FnMut(&NetworkEvent) -> Option<T>) -> Vec<T> {
         while let Ok(event) = self.receiver.try_recv() {
             self.seen.push_back(event);
         }
-        self.seen.iter().filter_map(|event| pick(event)).collect()
+        self.seen.iter().filter_map(pick).collect()
     }
 
     pub(crate) async fn connected(&mut self, to: &PeerId) {

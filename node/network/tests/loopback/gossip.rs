@@ -62,8 +62,8 @@ async fn line() -> (Node, Node, Node) {
         middle.connected(&end.id()).await;
         ends.push(end);
     }
-    let c = ends.pop().unwrap();
-    (ends.pop().unwrap(), middle, c)
+    let [a, c] = <[Node; 2]>::try_from(ends).ok().expect("two were made");
+    (a, middle, c)
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ async fn start_error(config: NetworkConfig) -> NetworkError {
 
 fn socket(node: &Node) -> SocketAddr {
     let address = &node.net.listen_addresses()[0];
-    let port = address.rsplit('/').next().unwrap();
-    format!("127.0.0.1:{port}").parse().unwrap()
+    let port = address.rsplit('/').next().expect("it ends in the port");
+    format!("127.0.0.1:{port}").parse().expect("it is a socket address")
 }
 
 #[tokio::test]
