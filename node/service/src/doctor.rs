@@ -187,7 +187,7 @@ fn check_sign_state(settings: &Settings, chain: &Chain<RocksStore>, findings: &m
     // A missing key was reported already.
     let Ok(entry) = Keystore::new(settings.home.keys()).get(name) else { return };
     let head = chain.head().height;
-    match Signer::inspect(&settings.home.sign_state(), chain.genesis_id(), &entry.public_key) {
+    match Signer::inspect(&settings.home.signing(), chain.genesis_id(), &entry.public_key) {
         Ok(LastSigned { height, .. }) if height > head => {
             findings.error("sign-state", SignStateError::AheadOfChain { signed: height, head });
         }

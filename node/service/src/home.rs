@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::sign_state::SigningFiles;
+
 /// Names the files of one node.
 ///
 /// ```text
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 /// sign_state     what this node's validator key signed last
 /// network/       this node's identity among peers, and what is known of them
 /// votes          votes and locks of the height being decided
+/// bodies         blocks that were voted for and are not in the chain
 /// tokens.json    hashes of the tokens that the HTTP API accepts
 /// purlin.sock    socket for the command line, while the node runs
 /// lock           held while the node runs; contains its process id
@@ -73,6 +76,16 @@ impl Home {
     /// Returns the path of the votes and locks of the height being decided.
     pub fn votes(&self) -> PathBuf {
         self.root.join("votes")
+    }
+
+    /// Returns the path of the blocks that were voted for and are not in the chain.
+    pub fn bodies(&self) -> PathBuf {
+        self.root.join("bodies")
+    }
+
+    /// Returns the files of a validator's signatures.
+    pub fn signing(&self) -> SigningFiles {
+        SigningFiles { state: self.sign_state(), votes: self.votes() }
     }
 
     /// Returns the path of the API's tokens.

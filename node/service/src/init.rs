@@ -148,7 +148,7 @@ pub fn init_home(
     let state = home.sign_state();
     if state.exists() {
         // Left by an attempt that was interrupted, or of another chain: the check tells which.
-        Signer::inspect(&state, genesis.id(), &validator.public_key())?;
+        Signer::inspect(&home.signing(), genesis.id(), &validator.public_key())?;
     } else {
         Signer::create(&state, genesis.id(), &validator.public_key())?;
     }

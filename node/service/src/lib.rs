@@ -30,6 +30,7 @@ mod keystore;
 mod metrics;
 mod node;
 mod sign_state;
+mod vote_log;
 
 pub use clock::system_time;
 pub use config::{
@@ -45,8 +46,8 @@ pub use init::{
 pub use keystore::{KeyEntry, KeyKind, KeyName, Keystore, KeystoreError, Protection, is_development};
 pub use metrics::{MetricsSnapshot, Stage, StageSnapshot};
 pub use node::{
-    NoPeers, NoRecords, Node, NodeParts, Outbox, Outgoing, PeerInbox, Peers, Record, RecordLog, StartError,
-    StopReason, thread_stack_bytes,
+    BodyLog, NoBodies, NoPeers, Node, NodeParts, Outbox, Outgoing, PeerInbox, Peers, StartError, StopReason,
+    thread_stack_bytes,
 };
 pub use purlin_primitives::Genesis;
-pub use sign_state::{LastSigned, SignStateError, SignStep, Signer, SigningTerms};
+pub use sign_state::{LastSigned, SignStateError, SignStep, Signer, SigningFiles, SigningTerms};

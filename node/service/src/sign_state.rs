@@ -13,8 +13,17 @@
 //!  122  32    SHA-256 of bytes 0 to 122
 //! ```
 //!
-//! A slot torn by a power cut fails its checksum. Its signature was not made yet, because signing waits for the
-//! sync, so the other slot is the truth then. One data sync per signature, no rename.
+//! A slot torn by a power cut fails its checksum; the other slot is the truth then.
+//!
+//! Beside it lies the log of votes ([`crate::vote_log`]), in which each entry is one byte of kind and then
+//!
+//! ```text
+//! 1  a record of the consensus engine
+//! 2  bytes 77 to 122 of a slot: what was signed
+//! ```
+//!
+//! A signature and the records that led to it are one write and one sync of the log. The slots are written before the
+//! log is cleared, so the newest of both is what was signed last.
 
 use purlin_consensus::{SignError, VoteSigner};
 use purlin_primitives::{
@@ -26,6 +35,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::files::{Access, sync_directory, write_atomic};
+use crate::vote_log::VoteLog;
 
 const MAGIC: &[u8; 8] = b"PURLSIGN";
 const VERSION: u32 = 2;
@@ -33,6 +43,11 @@ const VERSION: u32 = 2;
 const SLOT_BYTES: usize = 4096;
 const CHECKED_BYTES: usize = 122;
 const RECORD_BYTES: usize = CHECKED_BYTES + 32;
+/// Where what was signed stands in a slot.
+const SIGNED_AT: usize = 77;
+/// Kinds of entries in the log.
+const KIND_RECORD: u8 = 1;
+const KIND_SIGNED: u8 = 2;
 
 /// Says why a block may not be signed, or the sign state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -190,8 +205,15 @@ pub struct SigningTerms {
     /// Whether this validator decides alone: then every block it signed was durable here before, and a chain
     /// that ends below is an older copy.
     pub alone: bool,
-    /// Whether the votes cast at the next height are still known, so that a lock is kept.
-    pub votes_known: bool,
+}
+
+/// Where a validator's signatures are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningFiles {
+    /// What was signed last.
+    pub state: PathBuf,
+    /// What was signed since, and the records that led to it.
+    pub votes: PathBuf,
 }
 
 /// Signs with a validator's key, never two things that exclude each other. The key cannot be used for consensus
@@ -206,6 +228,11 @@ pub struct Signer {
     file: File,
     /// Slot that the next record goes to.
     next_slot: u64,
+    votes: VoteLog,
+    /// Height of the newest entry of the log.
+    height: Height,
+    /// A record that could not be written; the next signature fails.
+    broken: Option<io::Error>,
     path: PathBuf,
 }
 
@@ -237,29 +264,56 @@ impl Signer {
 
     /// Reads what was signed last. Changes nothing.
     pub fn inspect(
-        path: &Path,
+        files: &SigningFiles,
         genesis: BlockId,
         public_key: &PublicKey,
     ) -> Result<LastSigned, SignStateError> {
-        read(path, genesis, public_key).map(|(last, _, _)| last)
+        let (last, ..) = read(&files.state, genesis, public_key)?;
+        if !files.votes.exists() {
+            return Ok(last);
+        }
+        let io = |source| SignStateError::Io { path: files.votes.clone(), operation: "reading", source };
+        let (_, entries) = VoteLog::open(&files.votes).map_err(io)?;
+        Ok(newest(last, &entries))
     }
 
-    /// Opens a key's state.
+    /// Opens a key's state; returns also what the engine recorded of the height after the head.
     pub fn open(
-        path: &Path,
+        files: &SigningFiles,
         genesis: BlockId,
         key: SecretKey,
         terms: SigningTerms,
-    ) -> Result<Self, SignStateError> {
+    ) -> Result<(Self, Vec<Vec<u8>>), SignStateError> {
         let public_key = key.public_key();
-        let (last, slot, file) = read(path, genesis, &public_key)?;
+        let (last, slot, file) = read(&files.state, genesis, &public_key)?;
+        let io = |source| SignStateError::Io { path: files.votes.clone(), operation: "opening", source };
+        let (votes, entries) = VoteLog::open(&files.votes).map_err(io)?;
+        let last = newest(last, &entries);
         if terms.alone && last.height > terms.head {
             return Err(SignStateError::AheadOfChain { signed: last.height, head: terms.head });
         }
-        let ahead = last.height > terms.head;
-        let known = terms.votes_known && last.height == terms.head.next();
-        let forgotten = if ahead && !known { last.height } else { Height::ZERO };
-        Ok(Self { key, public_key, genesis, last, forgotten, file, next_slot: 1 - slot, path: path.into() })
+        let next = terms.head.next();
+        let records: Vec<Vec<u8>> = entries
+            .iter()
+            .filter(|(height, _)| *height == next)
+            .filter_map(|(_, bytes)| record(bytes))
+            .collect();
+        // Locks of the height that was signed last are known only when its records are there.
+        let known = last.height <= terms.head || (last.height == next && !records.is_empty());
+        let signer = Self {
+            key,
+            public_key,
+            genesis,
+            last,
+            forgotten: if known { Height::ZERO } else { last.height },
+            file,
+            next_slot: 1 - slot,
+            height: entries.last().map_or(Height::ZERO, |(height, _)| *height),
+            votes,
+            broken: None,
+            path: files.state.clone(),
+        };
+        Ok((signer, records))
     }
 
     /// Returns the public half.
@@ -284,7 +338,7 @@ impl Signer {
         if wanted.height <= self.forgotten {
             return Err(SignStateError::Forgotten { height: wanted.height });
         }
-        self.record(wanted).map_err(|source| SignStateError::Io {
+        self.record_signature(wanted).map_err(|source| SignStateError::Io {
             path: self.path.clone(),
             operation: "recording a signature",
             source,
@@ -293,18 +347,62 @@ impl Signer {
         Ok(())
     }
 
-    fn record(&mut self, wanted: LastSigned) -> io::Result<()> {
+    fn record_signature(&mut self, wanted: LastSigned) -> io::Result<()> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        self.begin(wanted.height)?;
+        let slot = encode(self.genesis, &self.public_key, wanted);
+        self.votes.append(wanted.height, &[&[KIND_SIGNED], &slot[SIGNED_AT..CHECKED_BYTES]].concat())?;
+        self.votes.sync()
+    }
+
+    /// Drops entries of decided heights when there are many, after keeping what was signed.
+    fn begin(&mut self, height: Height) -> io::Result<()> {
+        if height > self.height {
+            self.height = height;
+            if self.votes.is_large() {
+                self.write_slot(self.last)?;
+                self.votes.clear()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_slot(&mut self, last: LastSigned) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(self.next_slot * SLOT_BYTES as u64))?;
-        self.file.write_all(&encode(self.genesis, &self.public_key, wanted))?;
+        self.file.write_all(&encode(self.genesis, &self.public_key, last))?;
         self.file.sync_data()?;
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
 }
 
+/// Returns the bytes of an entry that is a record of the engine.
+fn record(entry: &[u8]) -> Option<Vec<u8>> {
+    entry.split_first().filter(|(kind, _)| **kind == KIND_RECORD).map(|(_, bytes)| bytes.to_vec())
+}
+
+/// Returns what was signed last by slot and log.
+fn newest(slot: LastSigned, entries: &[(Height, Vec<u8>)]) -> LastSigned {
+    let signed = |(_, entry): &(Height, Vec<u8>)| match entry.split_first() {
+        Some((&KIND_SIGNED, bytes)) => decode_signed(bytes),
+        _ => None,
+    };
+    entries.iter().filter_map(signed).chain([slot]).max_by_key(LastSigned::position).unwrap_or(slot)
+}
+
 impl VoteSigner for Signer {
     fn public_key(&self) -> PublicKey {
         self.public_key
+    }
+
+    fn record(&mut self, height: Height, bytes: Vec<u8>) {
+        let entry = [&[KIND_RECORD], bytes.as_slice()].concat();
+        let written = self.begin(height).and_then(|()| self.votes.append(height, &entry));
+        if let Err(error) = written {
+            self.broken.get_or_insert(error);
+        }
     }
 
     fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {
@@ -349,6 +447,19 @@ fn encode(genesis: BlockId, public_key: &PublicKey, last: LastSigned) -> [u8; RE
     out
 }
 
+fn decode_signed(bytes: &[u8]) -> Option<LastSigned> {
+    let height = Height::new(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?));
+    let round = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
+    let step = match bytes.get(12)? {
+        1 => SignStep::Proposal,
+        2 => SignStep::Prevote,
+        3 => SignStep::Precommit,
+        _ => return None,
+    };
+    let digest = Hash32::new(bytes.get(13..45)?.try_into().ok()?);
+    Some(LastSigned { height, round, step, digest })
+}
+
 struct Record<'a> {
     genesis: &'a [u8],
     public_key: &'a [u8],
@@ -366,16 +477,7 @@ fn decode(slot: &[u8]) -> Result<Record<'_>, &'static str> {
     if record[8..12] != VERSION.to_le_bytes() {
         return Err("it was written by another version of purlin");
     }
-    let height = u64::from_le_bytes(record[77..85].try_into().expect("eight bytes"));
-    let round = u32::from_le_bytes(record[85..89].try_into().expect("four bytes"));
-    let step = match record[89] {
-        1 => SignStep::Proposal,
-        2 => SignStep::Prevote,
-        3 => SignStep::Precommit,
-        _ => return Err("its step is unknown"),
-    };
-    let digest = Hash32::new(record[90..122].try_into().expect("thirty-two bytes"));
-    let last = LastSigned { height: Height::new(height), round, step, digest };
+    let last = decode_signed(&record[SIGNED_AT..CHECKED_BYTES]).ok_or("its step is unknown")?;
     Ok(Record { genesis: &record[12..44], public_key: &record[44..77], last })
 }
 
@@ -442,19 +544,22 @@ mod tests {
         vote(height, 0, VoteKind::Precommit, block)
     }
 
-    fn new() -> (tempfile::TempDir, PathBuf) {
+    fn new() -> (tempfile::TempDir, SigningFiles) {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("sign_state");
-        Signer::create(&path, GENESIS, &key().public_key()).unwrap();
-        (directory, path)
+        let files = SigningFiles {
+            state: directory.path().join("sign_state"),
+            votes: directory.path().join("votes"),
+        };
+        Signer::create(&files.state, GENESIS, &key().public_key()).unwrap();
+        (directory, files)
     }
 
-    fn terms(head: u64) -> SigningTerms {
-        SigningTerms { head: Height::new(head), alone: true, votes_known: false }
+    fn terms(head: u64, alone: bool) -> SigningTerms {
+        SigningTerms { head: Height::new(head), alone }
     }
 
-    fn open(path: &Path, head: u64) -> Result<Signer, SignStateError> {
-        Signer::open(path, GENESIS, key(), terms(head))
+    fn open(files: &SigningFiles, head: u64) -> Result<Signer, SignStateError> {
+        Signer::open(files, GENESIS, key(), terms(head, true)).map(|(signer, _)| signer)
     }
 
     fn conflicts(signer: &mut Signer, vote: Vote) -> bool {
@@ -475,13 +580,14 @@ mod tests {
 
     #[test]
     fn nothing_conflicting_is_signed_across_restarts() {
-        let (_directory, path) = new();
-        let mut signer = open(&path, 0).unwrap();
+        let (_directory, files) = new();
+        let mut signer = open(&files, 0).unwrap();
         for height in 1..=5 {
             signer.sign_vote(precommit(height, 1)).unwrap();
         }
         drop(signer);
-        let mut signer = open(&path, 5).unwrap();
+        assert_eq!(Signer::inspect(&files, GENESIS, &key().public_key()).unwrap().height, Height::new(5));
+        let mut signer = open(&files, 5).unwrap();
         assert_eq!(signer.last().height, Height::new(5));
         assert!(signer.sign_vote(precommit(5, 1)).unwrap().verify().is_some(), "the same again");
         for (height, block) in [(5, 2), (5, 0), (4, 1), (1, 1)] {
@@ -492,8 +598,8 @@ mod tests {
 
     #[test]
     fn each_step_of_each_round_is_signed_once_and_in_order() {
-        let (_directory, path) = new();
-        let mut signer = open(&path, 0).unwrap();
+        let (_directory, files) = new();
+        let mut signer = open(&files, 0).unwrap();
         let proposal = |round, block| BlockProposal {
             chain_id: "dev".parse().unwrap(),
             height: Height::new(1),
@@ -515,54 +621,76 @@ mod tests {
 
     #[test]
     fn a_height_whose_votes_are_forgotten_is_left_out() {
-        let (_directory, path) = new();
-        open(&path, 0).unwrap().sign_vote(precommit(3, 1)).unwrap();
-        let with = |head, votes_known| {
-            let terms = SigningTerms { head: Height::new(head), alone: false, votes_known };
-            Signer::open(&path, GENESIS, key(), terms).unwrap()
-        };
+        let (_directory, files) = new();
+        open(&files, 0).unwrap().sign_vote(precommit(3, 1)).unwrap();
+        let with = |head| Signer::open(&files, GENESIS, key(), terms(head, false)).unwrap();
         // The lock of height 3 is gone: a later round could vote against it.
-        for (head, known) in [(2, false), (1, true), (0, false)] {
-            let mut signer = with(head, known);
-            assert!(conflicts(&mut signer, vote(3, 1, VoteKind::Prevote, 2)), "head {head}, known {known}");
+        for head in [0, 1, 2] {
+            let (mut signer, records) = with(head);
+            assert!(records.is_empty());
+            assert!(conflicts(&mut signer, vote(3, 1, VoteKind::Prevote, 2)), "head {head}");
         }
-        with(2, true).sign_vote(vote(3, 1, VoteKind::Prevote, 1)).unwrap();
-        let mut signer = with(2, false);
+        let (mut signer, _) = with(2);
+        signer.record(Height::new(4), b"lock".to_vec());
         signer.sign_vote(precommit(4, 1)).unwrap();
+        drop(signer);
+        let (mut signer, records) = with(3);
+        assert_eq!(records, [b"lock"]);
+        signer.sign_vote(vote(4, 1, VoteKind::Prevote, 1)).unwrap();
+    }
+
+    #[test]
+    fn what_was_signed_survives_when_the_log_is_cleared() {
+        let (_directory, files) = new();
+        let mut signer = open(&files, 0).unwrap();
+        for height in 1..=12 {
+            signer.record(Height::new(height), vec![7; 1 << 20]);
+            signer.sign_vote(precommit(height, 1)).unwrap();
+        }
+        drop(signer);
+        assert!(std::fs::metadata(&files.votes).unwrap().len() < 8 << 20);
+        assert_eq!(open(&files, 12).unwrap().last().height, Height::new(12));
+        std::fs::remove_file(&files.votes).unwrap();
+        let last = open(&files, 12).unwrap().last().height;
+        assert!(last >= Height::new(5), "the slots are written before the log is cleared: {last}");
     }
 
     #[test]
     fn a_torn_slot_leaves_the_other() {
-        let (_directory, path) = new();
-        let mut signer = open(&path, 0).unwrap();
-        signer.sign_vote(precommit(1, 1)).unwrap();
-        signer.sign_vote(precommit(2, 1)).unwrap();
+        let (_directory, files) = new();
+        let mut signer = open(&files, 0).unwrap();
+        for height in [1, 2] {
+            let digest = Hash32::ZERO;
+            let last =
+                LastSigned { height: Height::new(height), round: 0, step: SignStep::Precommit, digest };
+            signer.write_slot(last).unwrap();
+        }
         drop(signer);
-        let whole = std::fs::read(&path).unwrap();
+        let whole = std::fs::read(&files.state).unwrap();
         // Nothing was in slot 0, height 1 in slot 1, height 2 in slot 0.
         for byte in 0..RECORD_BYTES {
             let mut torn = whole.clone();
             torn[byte] ^= 0x40;
-            std::fs::write(&path, &torn).unwrap();
-            assert_eq!(open(&path, 2).unwrap().last().height, Height::new(1), "byte {byte}");
+            std::fs::write(&files.state, &torn).unwrap();
+            assert_eq!(open(&files, 2).unwrap().last().height, Height::new(1), "byte {byte}");
             torn[SLOT_BYTES + byte] ^= 0x40;
-            std::fs::write(&path, &torn).unwrap();
-            assert!(matches!(open(&path, 2), Err(SignStateError::Damaged { .. })), "byte {byte}");
+            std::fs::write(&files.state, &torn).unwrap();
+            assert!(matches!(open(&files, 2), Err(SignStateError::Damaged { .. })), "byte {byte}");
         }
     }
 
     #[test]
     fn restored_or_foreign_data_is_refused() {
-        let (_directory, path) = new();
-        assert!(Signer::create(&path, GENESIS, &key().public_key()).is_err(), "never replaced");
-        open(&path, 0).unwrap().sign_vote(precommit(3, 1)).unwrap();
-        assert!(matches!(open(&path, 2), Err(SignStateError::AheadOfChain { .. })));
-        let other_chain = Signer::open(&path, BlockId::ZERO, key(), terms(3));
+        let (_directory, files) = new();
+        assert!(Signer::create(&files.state, GENESIS, &key().public_key()).is_err(), "never replaced");
+        open(&files, 0).unwrap().sign_vote(precommit(3, 1)).unwrap();
+        assert!(matches!(open(&files, 2), Err(SignStateError::AheadOfChain { .. })));
+        let other_chain = Signer::open(&files, BlockId::ZERO, key(), terms(3, true));
         assert!(matches!(other_chain, Err(SignStateError::Foreign { what: "chain", .. })));
         let other_key = SecretKey::from_bytes(&[4; 32]).unwrap();
-        let other_key = Signer::open(&path, GENESIS, other_key, terms(3));
+        let other_key = Signer::open(&files, GENESIS, other_key, terms(3, true));
         assert!(matches!(other_key, Err(SignStateError::Foreign { what: "validator key", .. })));
-        std::fs::remove_file(&path).unwrap();
-        assert!(matches!(open(&path, 3), Err(SignStateError::Missing { .. })));
+        std::fs::remove_file(&files.state).unwrap();
+        assert!(matches!(open(&files, 3), Err(SignStateError::Missing { .. })));
     }
 }

@@ -15,9 +15,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use super::bodies::BodyLog;
 use super::core::{Core, StopReason};
 use super::pipeline::{BuildJob, Built, CommitJob, Message, Sealed};
-use super::records::{Record, RecordLog};
 use super::tracker::FinalBlock;
 use crate::clock::system_time;
 use crate::metrics::add;
@@ -100,7 +100,7 @@ pub(super) struct DriverParts<S> {
     pub(super) core: Arc<Core<S>>,
     pub(super) engine: Box<dyn ConsensusEngine>,
     pub(super) outbox: Box<dyn Outbox>,
-    pub(super) records: Box<dyn RecordLog>,
+    pub(super) kept: Box<dyn BodyLog>,
     /// The key this node signs with, to notice when somebody else uses it.
     pub(super) public_key: Option<PublicKey>,
     pub(super) builds: SyncSender<BuildJob>,
@@ -333,10 +333,12 @@ impl<S: KeyValueStore> Driver<S> {
             Effect::Commit { .. } if self.stopping => {}
             Effect::Commit { block, certificate } => self.commit(block, certificate)?,
             Effect::Certify { certificate } => self.certify(&certificate)?,
-            Effect::Record { height, bytes } => self.record(height, &Record::Engine(bytes))?,
-            Effect::KeepBody { block, height } => {
+            Effect::KeepBody { block, .. } => {
                 if let Some(built) = self.built.get(&block) {
-                    self.record(height, &Record::Body(Box::new(built.pending.block().clone())))?;
+                    let kept = self.parts.kept.keep(built.pending.block());
+                    kept.map_err(|error| {
+                        Halt(format!("a block could not be kept: {error}; check the disk"))
+                    })?;
                 }
             }
             Effect::SetTimer { timer, after_ms } => {
@@ -358,14 +360,9 @@ impl<S: KeyValueStore> Driver<S> {
         Ok(())
     }
 
-    fn record(&mut self, height: Height, record: &Record) -> Result<(), Halt> {
-        let kept = self.parts.records.append(height, record);
-        kept.map_err(|error| Halt(format!("votes could not be recorded: {error}; check the disk")))
-    }
-
     fn publish(&mut self, announcement: Announcement) -> Result<(), Halt> {
-        let synced = self.parts.records.sync();
-        synced.map_err(|error| Halt(format!("votes could not be recorded: {error}; check the disk")))?;
+        let synced = self.parts.kept.sync();
+        synced.map_err(|error| Halt(format!("a block could not be kept: {error}; check the disk")))?;
         match announcement {
             Announcement::Message { bytes } => self.parts.outbox.put(Outgoing::Message(bytes)),
             Announcement::Block { block } => {

@@ -7,15 +7,18 @@ use purlin_state::KeyValueStore;
 use std::sync::Arc;
 
 use super::StartError;
-use super::records::{FileRecords, NoRecords, Record, RecordLog};
+use super::bodies::{BodyLog, FileBodies, NoBodies};
 use crate::config::Settings;
 use crate::sign_state::{Signer, SigningTerms};
 
 /// An engine with what it needs.
 pub(super) struct Prepared {
     pub(super) engine: Box<dyn ConsensusEngine>,
-    pub(super) log: Box<dyn RecordLog>,
-    pub(super) records: Vec<Record>,
+    /// Where bodies are kept, and those that were.
+    pub(super) kept: Box<dyn BodyLog>,
+    pub(super) bodies: Vec<Block>,
+    /// What the engine kept with its signatures.
+    pub(super) records: Vec<Vec<u8>>,
     /// The key it signs with.
     pub(super) public_key: Option<PublicKey>,
 }
@@ -23,7 +26,7 @@ pub(super) struct Prepared {
 impl Prepared {
     /// An engine of a test, which keeps no records.
     pub(super) fn given(engine: Box<dyn ConsensusEngine>, public_key: Option<PublicKey>) -> Self {
-        Self { engine, log: Box::new(NoRecords), records: Vec::new(), public_key }
+        Self { engine, kept: Box::new(NoBodies), bodies: Vec::new(), records: Vec::new(), public_key }
     }
 
     /// The engine that the genesis names.
@@ -49,40 +52,31 @@ impl Prepared {
             return Ok(Self::given(engine, None));
         };
         let next = chain.head().height.next();
-        let path = settings.home.votes();
-        let opened = FileRecords::open(&path, next);
-        let (log, records) = opened.map_err(|source| StartError::Votes { path, source })?;
+        let path = settings.home.bodies();
+        let opened = FileBodies::open(&path, next);
+        let (kept, bodies) = opened.map_err(|source| StartError::Votes { path, source })?;
         let public_key = key.public_key();
         let terms = SigningTerms {
             head: chain.head().height,
             alone: decides.validators().len() == 1 && decides.get(&public_key).is_some(),
-            votes_known: records.iter().any(|record| matches!(record, Record::Engine(_))),
         };
-        let signer = Signer::open(&settings.home.sign_state(), chain.genesis_id(), key, terms)?;
+        let (signer, records) = Signer::open(&settings.home.signing(), chain.genesis_id(), key, terms)?;
         let engine = Box::new(PosEngine::new(config, chain_id, Box::new(signer)));
-        Ok(Self { engine, log: Box::new(log), records, public_key: Some(public_key) })
+        Ok(Self { engine, kept: Box::new(kept), bodies, records, public_key: Some(public_key) })
     }
 }
 
-/// Describes where the chain is, for the engine, and returns the bodies that were kept.
+/// Describes where the chain is, for the engine.
 pub(super) fn started<S: KeyValueStore>(
     chain: &Chain<S>,
     validators: ValidatorSet,
-    records: Vec<Record>,
-) -> Result<(Input, Vec<Block>), ChainError> {
+    records: Vec<Vec<u8>>,
+) -> Result<Input, ChainError> {
     let head = chain.head();
     let header = chain.header(head.height)?;
     let anchored = header.as_ref().is_some_and(|header| header.state_root == head.state_root);
     let signed = chain.certificate(head.height)?.is_some();
     let uncertified = header.filter(|_| !signed).map(Box::new);
     let head = Head { height: head.height, id: head.block, time: head.time, anchored };
-    let (mut of_engine, mut bodies) = (Vec::new(), Vec::new());
-    for record in records {
-        match record {
-            Record::Engine(bytes) => of_engine.push(bytes),
-            Record::Body(block) => bodies.push(*block),
-        }
-    }
-    let validators = Arc::new(validators);
-    Ok((Input::Started { head, uncertified, validators, records: of_engine }, bodies))
+    Ok(Input::Started { head, uncertified, validators: Arc::new(validators), records })
 }

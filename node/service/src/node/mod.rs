@@ -1,5 +1,6 @@
 //! The node: composition, start and stop.
 
+mod bodies;
 mod core;
 mod driver;
 mod engine;
@@ -8,7 +9,6 @@ mod exchange;
 mod inbox;
 mod peers;
 mod pipeline;
-mod records;
 mod serve;
 mod source;
 mod tracker;
@@ -16,9 +16,9 @@ mod views;
 mod workers;
 
 pub use self::core::StopReason;
+pub use bodies::{BodyLog, NoBodies};
 pub use driver::{NoPeers, Outbox, Outgoing};
 pub use peers::{PeerInbox, Peers};
-pub use records::{NoRecords, Record, RecordLog};
 
 use parking_lot::{Mutex, RwLock};
 use purlin_capabilities::{Allocation, Backend, CacheConfig, EngineFault, RuntimeConfig};
@@ -224,13 +224,13 @@ impl Node {
         let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
             .map_err(ChainError::from)?;
         let reporter = validator.clone().map(Reporter::new);
-        let Prepared { engine, log, records, public_key } = match engine {
+        let Prepared { engine, kept, bodies, records, public_key } = match engine {
             Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
             None => Prepared::of_genesis(settings, &chain, validator, &decides)?,
         };
 
         let account = public_key.map(|key| key.account_id());
-        let (started, bodies) = engine::started(&chain, decides, records)?;
+        let started = engine::started(&chain, decides, records)?;
         let head = chain.head();
         let proposer = account.unwrap_or(AccountId::ZERO);
         let context = chain.context(head.height.next(), head.time, proposer, Seal::FIRST_ROUND);
@@ -275,7 +275,7 @@ impl Node {
             core: Arc::clone(&core),
             engine,
             outbox,
-            records: log,
+            kept,
             public_key,
             builds,
             commits,
