@@ -204,6 +204,9 @@ impl<S: KeyValueStore> Builder<S> {
             Err(reason) => return refused(reason),
         };
         self.wait_for_parent(header.height);
+        if let Err(reason) = self.check_turn(header)? {
+            return refused(reason);
+        }
         // Before executing: a block that stands elsewhere would be executed on the wrong state.
         let ids: Vec<TransactionId> = verified.iter().map(VerifiedTransaction::id).collect();
         let expected = self.core.chain.next_header(header.time, header.proposer, header.seal, &ids);
@@ -226,6 +229,22 @@ impl<S: KeyValueStore> Builder<S> {
             Err(ChainError::InvalidBlock { fault, .. }) => refused(fault.to_string()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Checks that it was the proposer's turn: rewards and absences follow from the header.
+    fn check_turn(&self, header: &BlockHeader) -> Result<Result<(), String>, ChainError> {
+        let Seal::Pos { round } = header.seal else {
+            return Ok(Err("its seal is not of proof of stake".to_owned()));
+        };
+        let validators = self.core.validators()?;
+        Ok(match validators.proposer(header.height, round) {
+            Some(turn) if turn.account == header.proposer => Ok(()),
+            Some(turn) => Err(format!(
+                "{} proposed it in round {round}; it was the turn of {}",
+                header.proposer, turn.account
+            )),
+            None => Err("nobody may propose: the chain has no validators".to_owned()),
+        })
     }
 
     /// Checks signatures, except of transactions that the pool has checked already.
