@@ -132,6 +132,10 @@ impl PosEngine {
                 }
             }
         }
+        // The algorithm must know what is known here, or it would wait for a block that nobody asks for.
+        blocks.retain(|known, _| {
+            steps.iter().any(|step| matches!(step, Step::Block { block, .. } if block == known))
+        });
         // What was executed before the crash is lost; it is needed to commit, or to show to others.
         let lost = blocks.iter().filter(|(_, known)| known.valid);
         let again = lost.map(|(block, _)| Effect::ValidateBlock { block: *block, height });

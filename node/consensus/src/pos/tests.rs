@@ -547,6 +547,22 @@ fn a_start_that_cannot_be_right_stops_the_node() {
     assert!(!start(four(), vec![old]).iter().any(|effect| matches!(effect, Effect::Halt { .. })));
 }
 
+/// Half of what is known of a block is nothing: it is asked for again.
+#[test]
+fn a_block_that_the_algorithm_does_not_know_is_asked_for() {
+    let signer = MemorySigner::new(others()[0].clone());
+    let block = header(0, 1).id();
+    let entry = Entry::Block(record::BlockSeal { block, round: 0, valid: true });
+    signer.clone().record(HEIGHT, Record { height: HEIGHT, entry }.encode());
+    let unrelated =
+        Vote { chain_id: chain(), height: HEIGHT, round: 9, kind: VoteKind::Prevote, block: None };
+    signer.clone().sign_vote(unrelated).unwrap();
+    let (mut desk, _) = Desk::start_with(signer, head(), four());
+    let effects = desk.propose(proposal(&proposer(0), 0, block, None));
+    assert_eq!(effects, [Effect::ValidateBlock { block, height: HEIGHT }]);
+    assert_eq!(votes(&desk.valid(&header(0, 1))), [(VoteKind::Prevote, Some(block))]);
+}
+
 #[test]
 fn evidence_is_reported_once_and_forgotten_in_the_end() {
     let mut desk = Desk::voter();
