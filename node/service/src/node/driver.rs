@@ -234,8 +234,9 @@ impl<S: KeyValueStore> Driver<S> {
             Message::Judged { block, verdict } => {
                 let verdict = match verdict {
                     Ok(built) => {
+                        let header = Box::new(built.proposal.header.clone());
                         self.built.insert(block, *built);
-                        Verdict::Valid
+                        Verdict::Valid { header }
                     }
                     Err(reason) => {
                         tracing::warn!(%block, reason, "a block is invalid");
@@ -320,10 +321,12 @@ impl<S: KeyValueStore> Driver<S> {
             Effect::BuildProposal { height, time, seal, when_empty } => {
                 self.build(BuildJob::Build { height, time, seal, when_empty });
             }
-            Effect::ValidateBlock { block, .. } if self.built.contains_key(&block) => {
-                self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Valid });
-            }
             Effect::ValidateBlock { block, height } => {
+                if let Some(built) = self.built.get(&block) {
+                    let header = Box::new(built.proposal.header.clone());
+                    self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Valid { header } });
+                    return Ok(());
+                }
                 self.wanted.insert(block, height);
                 self.judge_wanted(now);
                 if self.wanted.contains_key(&block) {

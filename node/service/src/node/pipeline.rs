@@ -182,8 +182,17 @@ impl<S: KeyValueStore> Builder<S> {
         let ids: Vec<TransactionId> = included.iter().map(VerifiedTransaction::id).collect();
         let header = core.chain.next_header(time, self.proposer, seal, &ids);
         let transactions = included.iter().map(|transaction| transaction.transaction().clone()).collect();
-        let built = self.begin(Block { header, transactions }, executed, included)?;
-        Ok(Message::Built(Box::new(built)))
+        if header.height != height {
+            // Another block of this height was chosen meanwhile.
+            return Ok(Message::Skipped { height, stuck: false });
+        }
+        match self.begin(Block { header, transactions }, executed, included) {
+            Ok(built) => Ok(Message::Built(Box::new(built))),
+            Err(ChainError::InvalidBlock { .. }) if self.core.chain.tip().height >= height => {
+                Ok(Message::Skipped { height, stuck: false })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks and executes a block of somebody else. What is wrong with it is the verdict; an error is this node's.
@@ -204,9 +213,6 @@ impl<S: KeyValueStore> Builder<S> {
             Err(reason) => return refused(reason),
         };
         self.wait_for_parent(header.height);
-        if let Err(reason) = self.check_turn(header)? {
-            return refused(reason);
-        }
         // Before executing: a block that stands elsewhere would be executed on the wrong state.
         let ids: Vec<TransactionId> = verified.iter().map(VerifiedTransaction::id).collect();
         let expected = self.core.chain.next_header(header.time, header.proposer, header.seal, &ids);
@@ -229,22 +235,6 @@ impl<S: KeyValueStore> Builder<S> {
             Err(ChainError::InvalidBlock { fault, .. }) => refused(fault.to_string()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Checks that it was the proposer's turn: rewards and absences follow from the header.
-    fn check_turn(&self, header: &BlockHeader) -> Result<Result<(), String>, ChainError> {
-        let Seal::Pos { round } = header.seal else {
-            return Ok(Err("its seal is not of proof of stake".to_owned()));
-        };
-        let validators = self.core.validators()?;
-        Ok(match validators.proposer(header.height, round) {
-            Some(turn) if turn.account == header.proposer => Ok(()),
-            Some(turn) => Err(format!(
-                "{} proposed it in round {round}; it was the turn of {}",
-                header.proposer, turn.account
-            )),
-            None => Err("nobody may propose: the chain has no validators".to_owned()),
-        })
     }
 
     /// Checks signatures, except of transactions that the pool has checked already.
