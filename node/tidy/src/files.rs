@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 /// Folders that hold nothing of the repository's own: build output, and git itself.
-const SKIPPED_FOLDERS: &[&str] = &["target", ".git"];
+const SKIPPED_FOLDERS: &[&str] = &["target", ".git", "node_modules"];
 /// Kinds of files that hold words: what the rules on text look at.
 const TEXT_EXTENSIONS: &[&str] =
     &["rs", "md", "toml", "json", "template", "html", "js", "ts", "css", "sh", "yml", "yaml"];

@@ -28,8 +28,10 @@ const SEARCH_SOON_MS: u64 = 500;
 const SAVE_MS: u64 = 30_000;
 /// Outbound peers to return to first after a restart.
 const ANCHORS_MAX: usize = 8;
-/// Time for goodbyes, for the ports, and for a user who does not take the last answers.
+/// Time for goodbyes, and for a user who does not take the last answers.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Time for the ports: QUIC keeps its socket for 3 s after a handshake that was cut off.
+const PORTS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between looks at whether a port is free.
 const PORT_RETRY: Duration = Duration::from_millis(10);
 
@@ -282,7 +284,7 @@ impl Task {
         }
     }
 
-    /// Ends everything within a few seconds.
+    /// Ends everything: at once as a rule, within ten seconds at worst.
     pub(super) async fn shut_down(mut self) {
         // Before the connections end, so that outbound peers become anchors.
         let kept = self.kept();
@@ -352,7 +354,7 @@ async fn wait_for_ports(ports: &[Multiaddr]) {
             tokio::time::sleep(PORT_RETRY).await;
         }
     };
-    if tokio::time::timeout(GOODBYE, free).await.is_err() {
+    if tokio::time::timeout(PORTS_TIMEOUT, free).await.is_err() {
         tracing::warn!(?ports, "the listen ports are not free yet");
     }
 }
