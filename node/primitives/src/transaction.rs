@@ -138,9 +138,24 @@ pub struct TransactionBody {
     /// Native units paid for inclusion, whatever the gas used turns out to be.
     pub fee: Amount,
     /// Applications it may touch; empty means any. Touching another one fails.
+    #[borsh(deserialize_with = "bounded")]
     pub access: Vec<AppId>,
     /// What it does; 1 to [`limits::ACTIONS_MAX`].
+    #[borsh(deserialize_with = "bounded")]
     pub actions: Vec<Action>,
+}
+
+/// Most entries of a list that are decoded. An entry in memory is hundreds of times its least encoding, so the size
+/// of a transaction bounds nothing. Above the protocol's limits, whose errors say more.
+const LIST_DECODED_MAX: u32 = 1_024;
+
+fn bounded<R: borsh::io::Read, T: BorshDeserialize>(reader: &mut R) -> borsh::io::Result<Vec<T>> {
+    let count = u32::deserialize_reader(reader)?;
+    if count > LIST_DECODED_MAX {
+        let text = format!("a list of {count} entries; at most {LIST_DECODED_MAX} are read");
+        return Err(borsh::io::Error::new(borsh::io::ErrorKind::InvalidData, text));
+    }
+    (0..count).map(|_| T::deserialize_reader(reader)).collect()
 }
 
 impl TransactionBody {
@@ -316,4 +331,32 @@ pub fn app_account(app: &AppId) -> AccountId {
     hasher.update(app.as_str().as_bytes());
     let hash = hasher.finalize();
     AccountId::new(hash[12..].try_into().expect("32 - 12 is 20"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_tiny_entries_takes_no_memory() {
+        let key = crate::SecretKey::from_bytes(&[7; 32]).unwrap();
+        let body = |count| TransactionBody {
+            chain_id: "dev".parse().unwrap(),
+            sender: key.public_key().account_id(),
+            nonce: 0,
+            expires_at: Height::new(1),
+            gas_limit: Gas::new(1),
+            fee: Amount::ZERO,
+            access: Vec::new(),
+            actions: vec![Action::Unjail; count],
+        };
+        let few = key.sign_transaction(body(limits::ACTIONS_MAX + 1));
+        let few = Transaction::decode(&few.encode()).unwrap();
+        assert!(matches!(
+            few.verify(&"dev".parse().unwrap()),
+            Err(VerifyTransactionError::ActionCount { .. })
+        ));
+        let many = key.sign_transaction(body(1_000_000)).encode();
+        assert!(matches!(Transaction::decode(&many), Err(DecodeTransactionError::Malformed { .. })));
+    }
 }

@@ -2,7 +2,7 @@
 
 use purlin_chain::{Chain, ChainOptions, Opening};
 use purlin_execution::NodeExecutor;
-use purlin_primitives::{Genesis, Height};
+use purlin_primitives::{Genesis, Height, Vote, VoteKind};
 use purlin_storage::{RocksStore, StorageOptions};
 use std::net::TcpListener;
 

@@ -1,7 +1,8 @@
 //! Making a node's directory.
 
 use purlin_primitives::{
-    Amount, ChainId, Genesis, GenesisAccount, GenesisValidator, Parameters, SecretKey, TimestampMs,
+    Amount, ChainId, ConsensusRules, Genesis, GenesisAccount, GenesisValidator, Parameters, SecretKey,
+    TimestampMs,
 };
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ pub enum GenesisError {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        detail: &'static str,
+        detail: String,
     },
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
@@ -193,12 +194,15 @@ pub fn read_genesis(path: &Path) -> Result<Genesis, GenesisError> {
     std::fs::File::open(path).map_err(io)?.take(GENESIS_BYTES_MAX).read_to_string(&mut text).map_err(io)?;
     let genesis: Genesis = serde_json::from_str(&text)
         .map_err(|error| GenesisError::Malformed { path: path.into(), detail: error.to_string() })?;
-    let invalid = |detail| Err(GenesisError::Invalid { path: path.into(), detail });
+    let invalid = |detail: &str| Err(GenesisError::Invalid { path: path.into(), detail: detail.to_owned() });
     let parameters = &genesis.parameters;
     if let ConsensusRules::Pos(_) = &parameters.consensus
         && genesis.validators.is_empty()
     {
         return invalid("proof of stake takes at least one validator");
+    }
+    if parameters.block_transactions_max as usize > purlin_sync::limits::BLOCK_TRANSACTIONS_MAX {
+        return invalid("a block of more than 15000 transactions cannot be announced to peers");
     }
     if let Err(error) = genesis.validator_set() {
         return invalid(&error.to_string());

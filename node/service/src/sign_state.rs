@@ -25,6 +25,7 @@
 //! A signature and the records that led to it are one write and one sync of the log. The slots are written before the
 //! log is cleared, so the newest of both is what was signed last.
 
+use parking_lot::Mutex;
 use purlin_consensus::{SignError, VoteSigner};
 use purlin_primitives::{
     BlockId, BlockProposal, Hash32, Height, PublicKey, SecretKey, SignedProposal, SignedVote, Vote, VoteKind,
@@ -33,6 +34,7 @@ use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::files::{Access, sync_directory, write_atomic};
 use crate::vote_log::VoteLog;
@@ -186,7 +188,8 @@ impl LastSigned {
         Self { height, round, step: SignStep::Proposal, digest: proposal.signing_hash() }
     }
 
-    fn position(&self) -> (Height, u32, SignStep) {
+    /// Returns where it stands among all signatures of a key.
+    pub fn position(&self) -> (Height, u32, SignStep) {
         (self.height, self.round, self.step)
     }
 }
@@ -231,6 +234,8 @@ pub struct Signer {
     votes: VoteLog,
     /// Height of the newest entry of the log.
     height: Height,
+    /// The same as `last`, for others to see.
+    shown: Arc<Mutex<LastSigned>>,
     /// A record that could not be written; the next signature fails.
     broken: Option<io::Error>,
     path: PathBuf,
@@ -310,6 +315,7 @@ impl Signer {
             next_slot: 1 - slot,
             height: entries.last().map_or(Height::ZERO, |(height, _)| *height),
             votes,
+            shown: Arc::new(Mutex::new(last)),
             broken: None,
             path: files.state.clone(),
         };
@@ -344,7 +350,13 @@ impl Signer {
             source,
         })?;
         self.last = wanted;
+        *self.shown.lock() = wanted;
         Ok(())
+    }
+
+    /// Returns what always shows the last signature.
+    pub fn watch(&self) -> Arc<Mutex<LastSigned>> {
+        Arc::clone(&self.shown)
     }
 
     fn record_signature(&mut self, wanted: LastSigned) -> io::Result<()> {

@@ -7,6 +7,7 @@ use common::{Fixture, account, balance, fixture, transfer};
 use purlin_capabilities::RuntimeConfig;
 use purlin_consensus::{ConsensusEngine, Effect, Height, Input, ScriptedEngine, TimestampMs, WhenEmpty};
 use purlin_execution::NodeExecutor;
+use purlin_primitives::Seal;
 use purlin_rpc::{BlockSelector, Conclusion};
 use purlin_service::{DEVELOPMENT_BALANCE, Node, NodeParts, StopReason, development_key};
 use purlin_state::{Fault, FaultStore, KeyValueStore, MemoryStore};
@@ -91,7 +92,8 @@ impl ConsensusEngine for UnsignedBlock {
         match input {
             Input::TransactionsWaiting if !self.0 => {
                 self.0 = true;
-                vec![Effect::BuildProposal { height: Height::new(1), time: now, when_empty: WhenEmpty::Skip }]
+                let (height, seal) = (Height::new(1), Seal::FIRST_ROUND);
+                vec![Effect::BuildProposal { height, time: now, seal, when_empty: WhenEmpty::Skip }]
             }
             Input::ProposalBuilt { proposal, .. } => {
                 vec![Effect::Commit { block: proposal.id, certificate: None }]
@@ -115,7 +117,8 @@ async fn a_block_stored_without_signature_is_signed_at_the_next_start() {
     common::height(node.api(), 2).await;
     let block = node.api().block(BlockSelector::Height(purlin_primitives::Height::new(1))).unwrap().unwrap();
     assert_eq!(block.block.transactions.len(), 1);
-    assert_eq!(block.certificate.signatures[0].verify(&block.block.header), Some(account("validator")));
+    let validators = fixture.genesis.validator_set().unwrap();
+    block.certificate.verify(&fixture.genesis.chain_id, &validators).unwrap();
     node.shutdown().await;
 }
 

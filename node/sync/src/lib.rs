@@ -1,4 +1,4 @@
-//! What nodes say to each other and how one catches up: messages, the [`Network`] port, download plans.
+//! Plans what nodes say to each other and how one catches up: messages, the [`Network`] port, downloads.
 #![forbid(unsafe_code)]
 
 mod assembly;

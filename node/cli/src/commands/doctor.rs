@@ -81,8 +81,8 @@ fn recreate(settings: &Settings, context: &Context) -> Result<(), CliError> {
     let last = recreate_sign_state(settings)
         .map_err(|error| CliError::failure(error.to_string()).hint("nothing was written"))?;
     context.output.result(
-        || json!({ "height": last.height, "block": last.block }),
-        || format!("the sign state says now: signed up to height {}, block {}", last.height, last.block),
+        || json!({ "height": last.height, "signed": last.to_string() }),
+        || format!("the sign state says now: signed up to height {}", last.height),
     );
     Ok(())
 }

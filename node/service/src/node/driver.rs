@@ -3,10 +3,11 @@
 //! The driver has no thread and no clock of its own: whoever runs it tells it the time with each step, so that a
 //! simulation runs the same code.
 
+use parking_lot::Mutex;
 use purlin_chain::CommittedBlock;
 use purlin_consensus::{Announcement, ConsensusEngine, Effect, Head, Input, Notice, TimerId, Verdict};
 use purlin_primitives::{
-    Block, BlockId, Certificate, Equivocation, Height, PublicKey, TimestampMs, TransactionId,
+    Block, BlockHeader, BlockId, Certificate, Equivocation, Height, PublicKey, TimestampMs, TransactionId,
 };
 use purlin_state::KeyValueStore;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ use super::pipeline::{BuildJob, Built, CommitJob, Message, Sealed};
 use super::tracker::FinalBlock;
 use crate::clock::system_time;
 use crate::metrics::add;
+use crate::sign_state::{LastSigned, SignStep};
 
 /// Most bodies of undecided blocks that are kept; the oldest goes first.
 const BODIES_MAX: usize = 16;
@@ -101,8 +103,8 @@ pub(super) struct DriverParts<S> {
     pub(super) engine: Box<dyn ConsensusEngine>,
     pub(super) outbox: Box<dyn Outbox>,
     pub(super) kept: Box<dyn BodyLog>,
-    /// The key this node signs with, to notice when somebody else uses it.
-    pub(super) public_key: Option<PublicKey>,
+    /// The key this node signs with and what it signed last, to notice when somebody else uses it.
+    pub(super) signing: Option<(PublicKey, Arc<Mutex<LastSigned>>)>,
     pub(super) builds: SyncSender<BuildJob>,
     pub(super) commits: SyncSender<CommitJob>,
     pub(super) sealed: Arc<Sealed>,
@@ -119,6 +121,8 @@ pub(super) struct Driver<S> {
     storing: BTreeMap<Height, Storing>,
     /// Answers that are known at once, given to the engine next.
     inputs: VecDeque<Input>,
+    /// Time of day at the first step.
+    started: Option<TimestampMs>,
     stopping: bool,
 }
 
@@ -133,6 +137,7 @@ impl<S: KeyValueStore> Driver<S> {
             wanted: BTreeMap::new(),
             storing: BTreeMap::new(),
             inputs: VecDeque::from([started]),
+            started: None,
             stopping: false,
         };
         bodies.into_iter().for_each(|block| driver.keep_body(block));
@@ -189,6 +194,7 @@ impl<S: KeyValueStore> Driver<S> {
 
     /// Takes a message, lets timers go off that are due, and carries out everything that follows.
     pub(super) fn step(&mut self, now: Now, message: Option<Message>) -> Result<(), Halt> {
+        self.started.get_or_insert(now.wall);
         if let Some(message) = message {
             self.take_in(now, message)?;
         }
@@ -324,7 +330,8 @@ impl<S: KeyValueStore> Driver<S> {
             Effect::ValidateBlock { block, height } => {
                 if let Some(built) = self.built.get(&block) {
                     let header = Box::new(built.proposal.header.clone());
-                    self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Valid { header } });
+                    self.inputs
+                        .push_back(Input::BlockValidated { block, verdict: Verdict::Valid { header } });
                     return Ok(());
                 }
                 self.wanted.insert(block, height);
@@ -387,6 +394,9 @@ impl<S: KeyValueStore> Driver<S> {
             )));
         };
         let header = built.proposal.header;
+        if let Some(certificate) = &certificate {
+            self.check_own_signature(&header, certificate)?;
+        }
         // Whatever else there was at this height lost.
         self.built.retain(|_, other| other.proposal.header.height > header.height);
         self.bodies.retain(|(_, other)| other.header.height > header.height);
@@ -398,6 +408,23 @@ impl<S: KeyValueStore> Driver<S> {
         self.build(BuildJob::Advance { header: Box::new(header), state, transactions: built.transactions });
         // The committer is gone only when the node fails, which `drive` sees.
         drop(self.parts.commits.send(CommitJob { pending: built.pending, certificate }));
+        Ok(())
+    }
+
+    /// Stops the node when a certificate has a signature of its key that it did not give, on a block made since it
+    /// started: another node uses the key, and sooner or later both sign different things.
+    fn check_own_signature(&self, header: &BlockHeader, certificate: &Certificate) -> Result<(), Halt> {
+        let Some((key, signed)) = &self.parts.signing else { return Ok(()) };
+        let own = certificate.signatures.iter().any(|signature| signature.public_key == *key);
+        let position = (certificate.height, certificate.round, SignStep::Precommit);
+        let recent = self.started.is_some_and(|started| header.time > started);
+        if own && recent && position > signed.lock().position() {
+            return Err(Halt(format!(
+                "block {} has a signature of this validator's key {key} that this node did not give: another node \
+                 uses the key; stop one of them before both sign different blocks and lose their stake",
+                certificate.height
+            )));
+        }
         Ok(())
     }
 

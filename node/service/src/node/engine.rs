@@ -1,5 +1,6 @@
 //! Which engine a node runs, and what it starts from.
 
+use parking_lot::Mutex;
 use purlin_chain::{Chain, ChainError};
 use purlin_consensus::{ConsensusEngine, Head, Input, PosConfig, PosEngine};
 use purlin_primitives::{Block, ConsensusRules, PublicKey, SecretKey, ValidatorSet};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use super::StartError;
 use super::bodies::{BodyLog, FileBodies, NoBodies};
 use crate::config::Settings;
-use crate::sign_state::{Signer, SigningTerms};
+use crate::sign_state::{LastSigned, Signer, SigningTerms};
 
 /// An engine with what it needs.
 pub(super) struct Prepared {
@@ -21,12 +22,21 @@ pub(super) struct Prepared {
     pub(super) records: Vec<Vec<u8>>,
     /// The key it signs with.
     pub(super) public_key: Option<PublicKey>,
+    /// What it signed last.
+    pub(super) signed: Option<Arc<Mutex<LastSigned>>>,
 }
 
 impl Prepared {
     /// An engine of a test, which keeps no records.
     pub(super) fn given(engine: Box<dyn ConsensusEngine>, public_key: Option<PublicKey>) -> Self {
-        Self { engine, kept: Box::new(NoBodies), bodies: Vec::new(), records: Vec::new(), public_key }
+        Self {
+            engine,
+            kept: Box::new(NoBodies),
+            bodies: Vec::new(),
+            records: Vec::new(),
+            public_key,
+            signed: None,
+        }
     }
 
     /// The engine that the genesis names.
@@ -61,8 +71,9 @@ impl Prepared {
             alone: decides.validators().len() == 1 && decides.get(&public_key).is_some(),
         };
         let (signer, records) = Signer::open(&settings.home.signing(), chain.genesis_id(), key, terms)?;
+        let signed = Some(signer.watch());
         let engine = Box::new(PosEngine::new(config, chain_id, Box::new(signer)));
-        Ok(Self { engine, kept: Box::new(kept), bodies, records, public_key: Some(public_key) })
+        Ok(Self { engine, kept: Box::new(kept), bodies, records, public_key: Some(public_key), signed })
     }
 }
 

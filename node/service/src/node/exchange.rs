@@ -3,11 +3,12 @@
 //! Like the driver it has no thread and no clock of its own, so that a simulation runs the same code. What it
 //! decides is in `purlin-sync`; this is the glue between those plans, the network, the chain and the driver.
 
-use purlin_chain::InclusionError;
+use purlin_api::ErrorCode;
 use purlin_consensus::{Inspected, inspect_message};
 use purlin_primitives::{
     Block, BlockHeader, BlockId, Certificate, Height, Transaction, TransactionId, VerifiedTransaction,
 };
+use purlin_rpc::SubmitError;
 use purlin_state::KeyValueStore;
 use purlin_sync::{
     Assemblies, AssemblyOutput, BlockAnnouncement, BlockSync, BlockSyncOptions, Budget, CertifiedHeader,
@@ -622,9 +623,11 @@ fn check<S: KeyValueStore>(
         };
         match core.admit(verified.clone()) {
             Ok(_) => checked.admitted.push(verified),
-            Err(purlin_rpc::SubmitError::Inclusion(
-                InclusionError::NonceUsed { .. } | InclusionError::Expired { .. },
-            )) => checked.stale.push(id),
+            Err(SubmitError::Refused {
+                code: ErrorCode::NonceUsed | ErrorCode::TransactionExpired, ..
+            }) => {
+                checked.stale.push(id);
+            }
             Err(_) => checked.postponed.push(id),
         }
     }

@@ -224,7 +224,7 @@ impl Node {
         let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
             .map_err(ChainError::from)?;
         let reporter = validator.clone().map(Reporter::new);
-        let Prepared { engine, kept, bodies, records, public_key } = match engine {
+        let Prepared { engine, kept, bodies, records, public_key, signed } = match engine {
             Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
             None => Prepared::of_genesis(settings, &chain, validator, &decides)?,
         };
@@ -276,7 +276,7 @@ impl Node {
             engine,
             outbox,
             kept,
-            public_key,
+            signing: public_key.zip(signed),
             builds,
             commits,
             sealed: Arc::clone(&sealed),
@@ -337,6 +337,15 @@ impl Node {
     /// Returns the TCP address of the API, with the real port.
     pub fn api_address(&self) -> Option<SocketAddr> {
         self.api_address
+    }
+
+    /// Returns where peers can reach this node, as multiaddresses that name it; empty without a network.
+    pub fn network_addresses(&self) -> Vec<String> {
+        let network = self.network.lock();
+        let Some(network) = &*network else { return Vec::new() };
+        let handle = network.handle();
+        let addresses = handle.listen_addresses().into_iter();
+        addresses.map(|address| format!("{address}/p2p/{}", handle.peer_id())).collect()
     }
 
     /// Returns the path of the API's unix socket.

@@ -7,7 +7,7 @@ use purlin_api::{AppView, BlockSummary, ChainParameters, EventCursor, MempoolSta
 use purlin_chain::{ChainError, QueryRequest};
 use purlin_modules::{accounts, apps, devices};
 use purlin_primitives::{
-    AccountId, AppId, BlockId, Certificate, CodeHash, DeviceId, Gas, Height, Receipt, Transaction,
+    AccountId, AppId, BlockId, Certificate, CodeHash, DeviceId, Gas, Height, Receipt, Seal, Transaction,
     TransactionBody, TransactionId,
 };
 use purlin_rpc::{
