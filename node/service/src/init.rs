@@ -322,7 +322,7 @@ mod tests {
         let mut rich = good.clone();
         rich.accounts[0].balance = Amount::MAX;
         refused(&rich, "add up");
-        refused(&Genesis { validators: vec![], ..good.clone() }, "exactly one validator");
+        refused(&Genesis { validators: vec![], ..good.clone() }, "at least one validator");
         std::fs::write(&path, "{\"chain_id\": \"dev\", \"chian\": 1}").unwrap();
         let error = read_genesis(&path).unwrap_err().to_string();
         assert!(error.contains("chian"), "{error}");
