@@ -102,7 +102,7 @@ fn send(
         },
         || {
             let mut lines = vec![format!("{account} {done} ({})", place(&committed))];
-            lines.extend(now.as_ref().map(|now| own_text(now)));
+            lines.extend(now.as_ref().map(own_text));
             lines.extend(page.epoch_end.map(|end| format!("who decides changes after block {end}")));
             lines.join("\n")
         },
