@@ -17,9 +17,11 @@ mod block;
 mod device;
 mod event;
 mod hex;
+mod network;
 mod problem;
 mod status;
 mod transaction;
+mod validator;
 
 pub use account::AccountView;
 pub use app::{
@@ -29,6 +31,7 @@ pub use block::{BlockPage, BlockSummary, BlockTransaction, BlockView, HeaderView
 pub use device::{DeviceKeyView, DevicePage, DeviceView};
 pub use event::{EventCursor, EventPage, EventView, ParseCursorError};
 pub use hex::{HexBytes, ParseHexError};
+pub use network::{PeerList, PeerView};
 pub use problem::{ErrorCode, PROBLEM_CONTENT_TYPE, Problem};
 pub use status::{ChainParameters, MempoolStatus, Status, SyncState};
 pub use transaction::{
@@ -36,3 +39,4 @@ pub use transaction::{
     ReceiptView, SimulateRequest, SimulateResult, SubmitBatchRequest, SubmitRequest, Submitted,
     TransactionPlace, TransactionView,
 };
+pub use validator::{ValidatorPage, ValidatorState, ValidatorView};

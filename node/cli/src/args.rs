@@ -46,7 +46,7 @@ pub(crate) struct Global {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a node's home with a chain of its own
+    /// Make a node's home, with a chain of its own or for one that exists
     Init(commands::init::Args),
     /// Run the node of the home folder
     Run(commands::run::Args),
@@ -57,8 +57,16 @@ pub(crate) enum Command {
     Config(commands::config::Command),
     /// Look for what is wrong with a node's home
     Doctor(commands::doctor::Args),
-    /// Say how the node is: height, state root, what waits
-    Status,
+    /// Say how the node is: height, state root, peers, progress, what waits
+    Status(commands::status::Args),
+    /// List the nodes that are connected to this one
+    Peers,
+    /// Show who decides; put units at stake, take them out, return from jail
+    #[command(subcommand)]
+    Validator(commands::validator::Command),
+    /// Make networks of several nodes on this machine
+    #[command(subcommand)]
+    Net(commands::net::Command),
     /// Create, build, install and call applications
     #[command(subcommand)]
     App(commands::app::Command),

@@ -7,6 +7,7 @@ use purlin_service::{Home, KeyName, Keystore, KeystoreError, is_development};
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
@@ -91,6 +92,16 @@ impl Connection {
         request: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, CliError> {
         self.runtime.block_on(request).map_err(CliError::from)
+    }
+
+    /// Waits for a moment between two requests.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
+    }
+
+    /// Returns the folder of the connected node; of a node that was named by its address, this user's.
+    pub(crate) fn home(&self) -> &Home {
+        &self.homes[0]
     }
 
     /// Finds and unlocks the key to sign with.

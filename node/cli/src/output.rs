@@ -41,6 +41,11 @@ impl Output {
         }
     }
 
+    /// Says whether a progress bar has somewhere to be: a person at a terminal.
+    pub(crate) fn has_progress_bar(&self) -> bool {
+        !self.quiet && self.format == Format::Text && std::io::stderr().is_terminal()
+    }
+
     /// Prints a failure to standard error, as JSON with `--json`.
     pub(crate) fn failure(&self, error: &CliError) {
         let mut stderr = std::io::stderr();

@@ -4,8 +4,8 @@ use hyper::Method;
 use purlin_abi::schema::AppSchema;
 use purlin_api::{
     AccountView, AppPage, AppView, BatchResult, BlockPage, BlockView, DevicePage, DeviceView, EventCursor,
-    EventPage, HexBytes, QueryRequest, QueryResult, SimulateRequest, SimulateResult, StateView, Status,
-    Submitted, TransactionView,
+    EventPage, HexBytes, PeerList, QueryRequest, QueryResult, SimulateRequest, SimulateResult, StateView,
+    Status, Submitted, TransactionView, ValidatorPage,
 };
 use purlin_primitives::{AccountId, AppId, DeviceId, Height, Transaction, TransactionBody, TransactionId};
 use serde::Serialize;
@@ -70,6 +70,16 @@ impl Client {
     /// What the node says of itself.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.get("/api/v1/status", &[]).await
+    }
+
+    /// The nodes that are connected to it.
+    pub async fn peers(&self) -> Result<PeerList, ClientError> {
+        self.get("/api/v1/peers", &[]).await
+    }
+
+    /// Validators after an account, in account order.
+    pub async fn validators(&self, after: Option<&AccountId>) -> Result<ValidatorPage, ClientError> {
+        self.get("/api/v1/validators", &[("after", text(after)), ("limit", Some("100".into()))]).await
     }
 
     /// A block by `latest`, height or id.

@@ -39,6 +39,14 @@ pub(crate) fn parse_peer(
     })
 }
 
+/// Says whether an address names a peer: a multiaddress that ends in `/p2p/<peer id>`.
+///
+/// # Errors
+/// [`NetworkError::Address`] with what is wrong and a right one.
+pub fn check_peer_address(address: &str) -> Result<(), NetworkError> {
+    parse_peer(address, "a peer").map(drop)
+}
+
 /// Takes the id off the end of an address.
 pub(crate) fn split_peer(mut address: Multiaddr) -> Option<(libp2p::PeerId, Multiaddr)> {
     match address.pop() {

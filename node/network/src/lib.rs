@@ -73,6 +73,7 @@ mod task;
 mod transport;
 
 pub use config::{NetworkConfig, NetworkLimits, Reachability, Switch};
+pub use convert::check_peer_address;
 pub use counters::{NetworkCounters, PeerCounters, TopicCounters};
 pub use error::NetworkError;
 pub use handle::NetworkHandle;

@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use purlin_abi::{DeviceFilter, DeviceRecord};
-use purlin_api::{AppView, BlockSummary, ErrorCode, EventCursor, Status};
+use purlin_api::{AppView, BlockSummary, ErrorCode, EventCursor, PeerView, Status, ValidatorPage};
 use purlin_chain::{CallReport, InclusionError, QueryRequest};
 use purlin_primitives::{
     AccountId, Amount, AppId, Block, BlockHeader, BlockId, Certificate, CodeHash, DeviceId, Event, Height,
@@ -256,7 +256,7 @@ pub struct DeviceDetails {
 /// is its twin for tests.
 ///
 /// Methods that return plain values may read the disk; the server calls them on the blocking pool. [`Node::head`],
-/// [`Node::status`] and [`Node::readiness`] answer from memory and are called on async threads. Futures must be
+/// [`Node::status`], [`Node::peers`] and [`Node::readiness`] answer from memory and are called on async threads. Futures must be
 /// cancel-safe: the server drops them when a client goes away.
 pub trait Node: Send + Sync + 'static {
     /// Returns what `GET /status` shows. From memory.
@@ -268,6 +268,13 @@ pub trait Node: Send + Sync + 'static {
 
     /// Says whether the node can take transactions and answer queries. From memory.
     fn readiness(&self) -> Result<(), NodeError>;
+
+    /// Returns the connected nodes in order of id; none for a node without a network. From memory.
+    fn peers(&self) -> Vec<PeerView>;
+
+    /// Returns at most `limit` validators after an account, in account order, with all who decide the next block
+    /// among them; none under proof of work. The page says where the next one starts.
+    fn validators(&self, after: Option<&AccountId>, limit: usize) -> Result<ValidatorPage, NodeError>;
 
     /// Appends the node's metrics in Prometheus text format.
     fn metrics(&self, out: &mut String);

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use purlin_abi::{DeviceFilter, DeviceRecord};
 use purlin_api::{
     AppLimits, AppStatus, AppView, BlockSummary, ChainParameters, ErrorCode, EventCursor, MempoolStatus,
-    Status, SyncState,
+    PeerView, Status, SyncState, ValidatorPage, ValidatorView,
 };
 use purlin_chain::{CallReport, QueryRequest};
 use purlin_primitives::{
@@ -46,6 +46,8 @@ struct Ledger {
     nonces: BTreeMap<AccountId, u64>,
     count: u64,
     devices: Vec<DeviceDetails>,
+    peers: Vec<PeerView>,
+    validators: BTreeMap<AccountId, ValidatorView>,
     fault: Option<NodeError>,
     delay: Duration,
 }
@@ -98,6 +100,16 @@ impl FakeNode {
     /// Adds a device.
     pub fn add_device(&self, record: DeviceRecord, description: &str) {
         self.ledger.lock().devices.push(DeviceDetails { record, description: description.into() });
+    }
+
+    /// Connects a node.
+    pub fn add_peer(&self, peer: PeerView) {
+        self.ledger.lock().peers.push(peer);
+    }
+
+    /// Adds a validator.
+    pub fn add_validator(&self, validator: ValidatorView) {
+        self.ledger.lock().validators.insert(validator.account, validator);
     }
 
     /// Puts every waiting transaction into a block and returns its height.
@@ -286,7 +298,7 @@ impl Node for FakeNode {
             validator: None,
             sync: SyncState::Synced,
             sync_target: None,
-            peers: 0,
+            peers: ledger.peers.len() as u32,
             uptime_seconds: 0,
             mempool: MempoolStatus::default(),
             parameters: ChainParameters::from(&Parameters::default()),
@@ -299,6 +311,31 @@ impl Node for FakeNode {
 
     fn readiness(&self) -> Result<(), NodeError> {
         self.ledger().map(drop)
+    }
+
+    fn peers(&self) -> Vec<PeerView> {
+        self.ledger.lock().peers.clone()
+    }
+
+    fn validators(&self, after: Option<&AccountId>, limit: usize) -> Result<ValidatorPage, NodeError> {
+        let ledger = self.ledger()?;
+        let all = ledger.validators.values();
+        let mut validators: Vec<ValidatorView> = all
+            .clone()
+            .filter(|validator| after.is_none_or(|after| validator.account > *after))
+            .take(limit + 1)
+            .cloned()
+            .collect();
+        let more = validators.len() > limit;
+        validators.truncate(limit);
+        Ok(ValidatorPage {
+            height: Height::new(ledger.blocks.len() as u64),
+            epoch: Some(0),
+            epoch_end: Some(Height::new(600)),
+            total_power: all.map(|validator| validator.power).sum(),
+            next: validators.last().filter(|_| more).map(|last| last.account),
+            validators,
+        })
     }
 
     fn metrics(&self, out: &mut String) {

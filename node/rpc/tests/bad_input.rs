@@ -30,6 +30,7 @@ async fn routes_and_methods() {
             ("POST", "/api/v1/status", JSON, "{}", 405, "method_not_allowed", "POST"),
             ("DELETE", "/api/v1/blocks/1", "", "", 405, "method_not_allowed", "DELETE"),
             ("GET", "/api/v1/transactions", "", "", 405, "method_not_allowed", "GET"),
+            ("POST", "/api/v1/peers", JSON, "{}", 405, "method_not_allowed", "POST"),
         ],
     )
     .await;
@@ -74,6 +75,9 @@ async fn segments_and_parameters() {
             ("GET", "/api/v1/events?after=12", "", "", 400, "bad_request", "after"),
             ("GET", "/api/v1/devices/pump", "", "", 404, "device_not_found", "pump"),
             ("GET", "/api/v1/devices?owner=me", "", "", 400, "bad_request", "owner"),
+            ("GET", "/api/v1/validators?after=me", "", "", 400, "bad_request", "after"),
+            ("GET", "/api/v1/validators?limit=101", "", "", 400, "bad_request", "limit"),
+            ("GET", "/api/v1/validators?stake=1", "", "", 400, "bad_request", "stake"),
             ("GET", "/api/v1/blocks/stream?after=x", "", "", 400, "bad_request", "after"),
         ],
     )

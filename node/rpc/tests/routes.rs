@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{BINARY, JSON, Setup, body, increment, increment_action};
-use purlin_api::HexBytes;
-use purlin_rpc::RpcLimits;
+use common::{BINARY, JSON, Setup, body, increment, increment_action, key};
+use purlin_api::{HexBytes, PeerView, ValidatorState, ValidatorView};
+use purlin_primitives::Amount;
 use purlin_rpc::testing::Blocks;
+use purlin_rpc::{NodeError, RpcLimits};
 use serde_json::json;
 use std::time::Duration;
 
@@ -159,6 +160,62 @@ async fn pages_go_through_everything_once() {
     for name in ["purlin_height 7", "purlin_rpc_requests_total{status=\"2xx\"}", "purlin_rpc_connections"] {
         assert!(metrics.text().contains(name), "{name} is missing");
     }
+}
+
+#[tokio::test]
+async fn peers_are_listed() {
+    let setup = Setup::new().await;
+    assert_eq!(setup.get("/api/v1/peers").await.json(), json!({"peers": []}));
+    setup.node.add_peer(PeerView {
+        id: "12D3KooWA".into(),
+        addresses: vec!["/ip4/192.0.2.1/tcp/7421".into()],
+        outbound: true,
+        agent: "purlin/0.1.0".into(),
+        score: -3,
+        ping_us: Some(1_250),
+        relayed: false,
+    });
+    let expected = json!({"peers": [{
+        "id": "12D3KooWA", "addresses": ["/ip4/192.0.2.1/tcp/7421"], "outbound": true, "agent": "purlin/0.1.0",
+        "score": -3, "ping_us": 1250, "relayed": false,
+    }]});
+    assert_eq!(setup.get("/api/v1/peers").await.json(), expected);
+    assert_eq!(setup.get("/api/v1/status").await.json()["peers"], 1);
+}
+
+#[tokio::test]
+async fn validators_go_through_pages_once() {
+    let setup = Setup::new().await;
+    for seed in 1..=5 {
+        let public_key = key(seed).public_key();
+        setup.node.add_validator(ValidatorView {
+            account: public_key.account_id(),
+            public_key,
+            power: 10,
+            stake: Amount::new(10),
+            unbonding: Amount::ZERO,
+            status: ValidatorState::Active,
+            jailed_until_epoch: None,
+            missed_turns: 0,
+            own: seed == 1,
+        });
+    }
+    let (mut accounts, mut own, mut path) = (Vec::new(), 0, "/api/v1/validators?limit=2".to_owned());
+    loop {
+        let page = setup.get(&path).await.json();
+        assert_eq!((&page["total_power"], &page["epoch_end"]), (&json!(50), &json!(600)));
+        for validator in page["validators"].as_array().unwrap() {
+            assert_eq!((&validator["status"], &validator["stake"]), (&json!("active"), &json!("10")));
+            accounts.push(validator["account"].as_str().unwrap().to_lowercase());
+            own += usize::from(validator["own"] == true);
+        }
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/v1/validators?limit=2&after={next}");
+    }
+    assert_eq!((accounts.len(), own), (5, 1));
+    assert!(accounts.is_sorted(), "{accounts:?}");
+    setup.node.set_fault(Some(NodeError::Stopping));
+    setup.get("/api/v1/validators").await.problem(503, "stopping");
 }
 
 #[tokio::test]

@@ -119,6 +119,13 @@ fn check_keys(settings: &Settings, genesis: &Genesis, findings: &mut Findings) {
         Ok(entry) if genesis.validators.iter().any(|validator| validator.public_key == entry.public_key) => {
             findings.add("keys", Level::Good, format!("key {name} ({}) is a validator", entry.account));
         }
+        Ok(entry) if settings.has_network() => {
+            let message = format!(
+                "key {name} ({}) is not a validator of the genesis; it decides once it has bonded",
+                entry.account
+            );
+            findings.add("keys", Level::Good, message);
+        }
         Ok(entry) => {
             findings.error("keys", format_args!("key {name} ({}) is not a validator here", entry.account))
         }

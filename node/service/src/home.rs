@@ -73,6 +73,11 @@ impl Home {
         self.root.join("network")
     }
 
+    /// Returns the path of the key that names the node among peers.
+    pub fn identity(&self) -> PathBuf {
+        self.network().join("identity")
+    }
+
     /// Returns the path of the votes and locks of the height being decided.
     pub fn votes(&self) -> PathBuf {
         self.root.join("votes")

@@ -7,7 +7,7 @@ use purlin_primitives::{
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-use crate::config;
+use crate::config::{self, ConfigError};
 use crate::files::{Access, create_private_directory, write_atomic};
 use crate::home::Home;
 use crate::keystore::{KeyName, Keystore, KeystoreError, Protection, is_development};
@@ -37,6 +37,9 @@ pub enum InitError {
     /// The sign state cannot be written.
     #[error(transparent)]
     SignState(#[from] SignStateError),
+    /// A setting does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Io {
@@ -108,10 +111,15 @@ impl NewChain {
 
     /// Returns the genesis with `validator` as the only one who decides.
     pub fn genesis(&self, validator: &SecretKey) -> Genesis {
+        self.genesis_of(vec![GenesisValidator { public_key: validator.public_key(), power: 1 }])
+    }
+
+    /// Returns the genesis with these validators.
+    pub fn genesis_of(&self, validators: Vec<GenesisValidator>) -> Genesis {
         Genesis {
             chain_id: self.chain_id.clone(),
             time: self.time,
-            validators: vec![GenesisValidator { public_key: validator.public_key(), power: 1 }],
+            validators,
             accounts: self.accounts.clone(),
             parameters: self.parameters.clone(),
         }
@@ -125,40 +133,64 @@ pub fn development_key(name: &str) -> SecretKey {
     SecretKey::from_bytes(&digest).expect("a hash is zero or above the group order once in 2^128")
 }
 
-/// Makes a home with a new chain: validator key, sign state, settings, genesis. On a development chain the keys of
-/// the funded accounts are stored too. The genesis is written last, so that a directory with one is complete.
+/// Makes a home with a new chain of one validator; see [`join_home`].
 pub fn init_home(
     home: &Home,
     chain: &NewChain,
     validator: &SecretKey,
     protection: Protection<'_>,
 ) -> Result<Genesis, InitError> {
+    let genesis = chain.genesis(validator);
+    join_home(home, &genesis, Some((validator, protection)), &[])?;
+    Ok(genesis)
+}
+
+/// Makes a home for a chain: validator key, sign state, settings, genesis. Without a validator key the node makes no
+/// blocks. On a development chain the keys of the funded accounts are stored too. The genesis is written last, so
+/// that a directory with one is complete. `settings` are names and values for the file, as in
+/// [`set_in_file`](crate::set_in_file); a file that is there already is added to.
+///
+/// A fresh sign state says that the key signed nothing yet: a key that signs elsewhere needs its own one instead.
+pub fn join_home(
+    home: &Home,
+    genesis: &Genesis,
+    validator: Option<(&SecretKey, Protection<'_>)>,
+    settings: &[(&str, String)],
+) -> Result<(), InitError> {
     let io = |path: PathBuf| move |source| InitError::Io { path, source };
     if home.genesis().exists() {
         return Err(InitError::Exists { home: home.root().into() });
     }
     create_private_directory(home.root()).map_err(io(home.root().into()))?;
     let keystore = Keystore::new(home.keys());
-    store_key(&keystore, VALIDATOR_KEY, validator, protection)?;
-    if is_development(&chain.chain_id) {
+    if let Some((key, protection)) = validator {
+        store_key(&keystore, VALIDATOR_KEY, key, protection)?;
+    }
+    if is_development(&genesis.chain_id) {
         for name in DEVELOPMENT_ACCOUNTS {
-            store_key(&keystore, name, &development_key(name), Protection::Development(&chain.chain_id))?;
+            store_key(&keystore, name, &development_key(name), Protection::Development(&genesis.chain_id))?;
         }
     }
-    let genesis = chain.genesis(validator);
-    let state = home.sign_state();
-    if state.exists() {
-        // Left by an attempt that was interrupted, or of another chain: the check tells which.
-        Signer::inspect(&home.signing(), genesis.id(), &validator.public_key())?;
-    } else {
-        Signer::create(&state, genesis.id(), &validator.public_key())?;
+    if let Some((key, _)) = validator {
+        let state = home.sign_state();
+        if state.exists() {
+            // Left by an attempt that was interrupted, or of another chain: the check tells which.
+            Signer::inspect(&home.signing(), genesis.id(), &key.public_key())?;
+        } else {
+            Signer::create(&state, genesis.id(), &key.public_key())?;
+        }
     }
     if !home.config().exists() {
         let text = config::template();
         write_atomic(&home.config(), text.as_bytes(), Access::Readable).map_err(io(home.config()))?;
     }
-    write_genesis(&home.genesis(), &genesis)?;
-    Ok(genesis)
+    if validator.is_none() {
+        config::set_in_file(&home.config(), "chain.validator_key", "off")?;
+    }
+    for (key, value) in settings {
+        config::set_in_file(&home.config(), key, value)?;
+    }
+    write_genesis(&home.genesis(), genesis)
 }
 
 /// Stores a key unless the same one is there under that name.
@@ -260,6 +292,23 @@ mod tests {
     }
 
     #[test]
+    fn a_node_without_a_key_joins_a_chain() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path().join("node"));
+        let (chain, validator) = development();
+        let chain_id: ChainId = "fleet".parse().unwrap();
+        let genesis = Genesis { chain_id, ..chain.genesis(&validator) };
+        let peers = "/ip4/192.0.2.1/tcp/7421".to_owned();
+        join_home(&home, &genesis, None, &[("network.peers", peers.clone())]).unwrap();
+        assert_eq!(read_genesis(&home.genesis()).unwrap(), genesis);
+        let layer = config::PartialSettings::from_file(&home.config()).unwrap();
+        let settings = config::Settings::resolve(home.clone(), &[layer]).unwrap();
+        assert_eq!((settings.validator_key, settings.network_peers), (None, vec![peers]));
+        assert!(!home.sign_state().exists());
+        assert!(Keystore::new(home.keys()).list().unwrap().is_empty());
+    }
+
+    #[test]
     fn a_bad_genesis_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("genesis.json");
@@ -277,7 +326,7 @@ mod tests {
         let mut rich = good.clone();
         rich.accounts[0].balance = Amount::MAX;
         refused(&rich, "add up");
-        refused(&Genesis { validators: vec![], ..good.clone() }, "exactly one validator");
+        refused(&Genesis { validators: vec![], ..good.clone() }, "at least one validator");
         std::fs::write(&path, "{\"chain_id\": \"dev\", \"chian\": 1}").unwrap();
         let error = read_genesis(&path).unwrap_err().to_string();
         assert!(error.contains("chian"), "{error}");

@@ -27,6 +27,7 @@ mod files;
 mod home;
 mod init;
 mod keystore;
+mod local_network;
 mod metrics;
 mod node;
 mod sign_state;
@@ -41,13 +42,17 @@ pub use doctor::{Examination, Finding, Level, doctor, recreate_sign_state};
 pub use home::{Home, HomeLock, LockError};
 pub use init::{
     DEVELOPMENT_ACCOUNTS, DEVELOPMENT_BALANCE, GenesisError, InitError, NewChain, VALIDATOR_KEY,
-    development_key, init_home, read_genesis, write_genesis,
+    development_key, init_home, join_home, read_genesis, write_genesis,
 };
 pub use keystore::{KeyEntry, KeyKind, KeyName, Keystore, KeystoreError, Protection, is_development};
+pub use local_network::{
+    LOCAL_API_PORT_OFFSET, LOCAL_VALIDATORS_MAX, LocalNetwork, LocalNetworkError, LocalNode, local_network,
+};
 pub use metrics::{MetricsSnapshot, Stage, StageSnapshot};
 pub use node::{
     BodyLog, NoBodies, NoPeers, Node, NodeParts, Outbox, Outgoing, PeerInbox, Peers, StartError, StopReason,
     thread_stack_bytes,
 };
+pub use purlin_network::check_peer_address;
 pub use purlin_primitives::Genesis;
 pub use sign_state::{LastSigned, SignStateError, SignStep, Signer, SigningFiles, SigningTerms};

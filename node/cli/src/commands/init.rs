@@ -1,27 +1,50 @@
-//! `purlin init`: a node's home with a chain of its own.
+//! `purlin init`: a node's home, with a chain of its own or for one that exists.
 
-use purlin_primitives::{AccountId, Amount, ChainId, GenesisAccount, Parameters};
-use purlin_service::{Home, Keystore, NewChain, Protection, init_home, is_development};
-use std::path::PathBuf;
+use purlin_primitives::{AccountId, Amount, ChainId, GenesisAccount, Parameters, SecretKey};
+use purlin_service::{
+    Home, Keystore, NewChain, Protection, check_peer_address, init_home, is_development, join_home,
+    read_genesis,
+};
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::dev::now;
-use crate::connection::{ask_passphrase, read_passphrase_file};
+use super::key::read_key;
+use crate::connection::{ask_passphrase, key_error, read_passphrase_file};
 use crate::context::Context;
 use crate::error::{Attempt, CliError};
+
+/// Where a node listens for peers when it joins a chain: every address, the port of all Purlin nodes.
+const LISTEN_DEFAULT: &str = "/ip4/0.0.0.0/tcp/7421";
 
 /// Arguments of `purlin init`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the new chain; one that starts with `dev` has funded keys without passphrases
-    #[arg(long, value_name = "NAME")]
-    chain: ChainId,
+    #[arg(long, value_name = "NAME", required_unless_present = "genesis")]
+    chain: Option<ChainId>,
     /// Give an account something at the start, as ACCOUNT=AMOUNT; may be repeated
     #[arg(long, value_name = "ACCOUNT=AMOUNT")]
     fund: Vec<String>,
     /// Least fee per million gas; zero in a consortium
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     fee_per_million_gas: Amount,
+    /// Take part in the chain of this genesis, instead of starting a new one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain", "fund", "fee_per_million_gas"])]
+    genesis: Option<PathBuf>,
+    /// With --genesis: nodes to ask first, as /ip4/../tcp/../p2p/ID; several with commas between them
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        value_delimiter = ',',
+        requires = "genesis",
+        conflicts_with = "chain"
+    )]
+    join: Vec<String>,
+    /// With --genesis: the key to validate with, `new` or a file with 64 hexadecimal digits [default: none, the node
+    /// follows the chain]
+    #[arg(long, value_name = "new|FILE", requires = "genesis", conflicts_with = "chain")]
+    validator_key: Option<String>,
     /// File with a passphrase for the validator key; PURLIN_PASSPHRASE and the terminal are asked otherwise
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
@@ -30,27 +53,32 @@ pub(crate) struct Args {
 /// Makes the home.
 pub(crate) fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let home = Home::new(&context.home);
-    let development = is_development(&args.chain);
+    match (&args.genesis, &args.chain) {
+        (Some(genesis), _) => join(&home, genesis, &args, context),
+        (None, Some(chain)) => start(&home, chain, &args, context),
+        // clap asks for one of them.
+        (None, None) => Err(CliError::usage("neither --chain nor --genesis is given")),
+    }
+}
+
+/// Makes a home with a chain of its own.
+fn start(home: &Home, chain_id: &ChainId, args: &Args, context: &Context) -> Result<(), CliError> {
     let mut chain = NewChain {
-        chain_id: args.chain.clone(),
+        chain_id: chain_id.clone(),
         accounts: Vec::new(),
         parameters: Parameters::default(),
         time: now()?,
     };
-    if development {
-        chain.accounts = NewChain::development(args.chain.clone(), chain.time).accounts;
+    if is_development(chain_id) {
+        chain.accounts = NewChain::development(chain_id.clone(), chain.time).accounts;
     }
     chain.parameters.fee_per_million_gas_min = args.fee_per_million_gas;
     for text in &args.fund {
         chain.accounts.push(parse_fund(text)?);
     }
     let validator = Keystore::generate().attempt(|| "get random bytes for a key".into())?;
-    let passphrase = if development { None } else { Some(new_passphrase(args.passphrase_file.as_deref())?) };
-    let protection = match &passphrase {
-        Some(passphrase) => Protection::Passphrase(passphrase),
-        None => Protection::Development(&args.chain),
-    };
-    let genesis = init_home(&home, &chain, &validator, protection)
+    let passphrase = passphrase(chain_id, args)?;
+    let genesis = init_home(home, &chain, &validator, protection(chain_id, passphrase.as_ref()))
         .map_err(|error| CliError::failure(error.to_string()).hint("nothing was overwritten"))?;
     let account = validator.public_key().account_id();
     context.output.result(
@@ -65,6 +93,91 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<(), CliError> {
         },
     );
     Ok(())
+}
+
+/// Makes a home for a chain that exists.
+fn join(home: &Home, file: &Path, args: &Args, context: &Context) -> Result<(), CliError> {
+    let genesis = read_genesis(file).map_err(|error| {
+        CliError::usage(error.to_string())
+            .hint("ask somebody who runs a node of the chain for its genesis.json")
+    })?;
+    for address in &args.join {
+        check_peer_address(address).map_err(|error| {
+            CliError::usage(error.to_string())
+                .hint("`purlin run` prints the addresses of a node when it starts")
+        })?;
+    }
+    let key = args.validator_key.as_deref().map(validator_key).transpose()?;
+    let passphrase = if key.is_some() { passphrase(&genesis.chain_id, args)? } else { None };
+    let validator = key.as_ref().map(|key| (key, protection(&genesis.chain_id, passphrase.as_ref())));
+    let mut settings = Vec::new();
+    if !args.join.is_empty() {
+        settings.push(("network.listen", LISTEN_DEFAULT.to_owned()));
+        settings.push(("network.peers", args.join.join(",")));
+    }
+    join_home(home, &genesis, validator, &settings)
+        .map_err(|error| CliError::failure(error.to_string()).hint("nothing was overwritten"))?;
+    let imported = args.validator_key.as_deref().is_some_and(|text| text != "new");
+    if imported {
+        context.output.note(
+            "this home's sign state says that the key signed nothing yet. If the key signs on another node, stop that \
+             node for good and copy its files sign_state and votes here before the first start: two nodes with one \
+             key lose its stake",
+        );
+    }
+    let public_key = key.as_ref().map(SecretKey::public_key);
+    let decides = public_key.is_some_and(|key| genesis.validators.iter().any(|one| one.public_key == key));
+    let account = public_key.map(|key| key.account_id());
+    context.output.result(
+        || {
+            serde_json::json!({
+                "home": home.root(), "chain_id": genesis.chain_id, "genesis_id": genesis.id(), "validator": account,
+                "listen": (!args.join.is_empty()).then_some(LISTEN_DEFAULT), "peers": args.join
+            })
+        },
+        || {
+            let mut lines = vec![
+                format!("a node of chain {} is ready in {}", genesis.chain_id, home.root().display()),
+                format!("  genesis    {}; compare it with another node's `purlin status --json`", genesis.id()),
+                format!("  validator  {}", account.map_or("none, it follows the chain".into(), |id| id.to_string())),
+            ];
+            if args.join.is_empty() {
+                lines.push("say whom it asks: purlin config set network.peers MULTIADDR".into());
+            }
+            lines.push("start it with: purlin run".into());
+            lines.push("see it catch up with: purlin status --wait".into());
+            if account.is_some() && !decides {
+                lines.push(
+                    "once the account has something, it becomes a validator with: purlin validator bond AMOUNT".into(),
+                );
+            }
+            lines.join("\n")
+        },
+    );
+    Ok(())
+}
+
+/// Makes a key, or reads one.
+fn validator_key(text: &str) -> Result<SecretKey, CliError> {
+    if text == "new" {
+        return Keystore::generate().attempt(|| "get random bytes for a key".into());
+    }
+    Keystore::parse_hex(&read_key(Path::new(text))?).map_err(key_error)
+}
+
+/// Asks for a passphrase, which a development chain does without.
+fn passphrase(chain_id: &ChainId, args: &Args) -> Result<Option<Zeroizing<String>>, CliError> {
+    if is_development(chain_id) {
+        return Ok(None);
+    }
+    new_passphrase(args.passphrase_file.as_deref()).map(Some)
+}
+
+fn protection<'a>(chain_id: &'a ChainId, passphrase: Option<&'a Zeroizing<String>>) -> Protection<'a> {
+    match passphrase {
+        Some(passphrase) => Protection::Passphrase(passphrase),
+        None => Protection::Development(chain_id),
+    }
 }
 
 fn parse_fund(text: &str) -> Result<GenesisAccount, CliError> {

@@ -136,7 +136,8 @@ fn new_passphrase(name: &KeyName, keep: &KeepArgs) -> Result<Zeroizing<String>, 
     Ok(first)
 }
 
-fn read_key(file: &std::path::Path) -> Result<Zeroizing<String>, CliError> {
+/// Reads the digits of a key; `-` is standard input.
+pub(crate) fn read_key(file: &std::path::Path) -> Result<Zeroizing<String>, CliError> {
     let mut text = Zeroizing::new(String::new());
     if file.as_os_str() == "-" {
         if std::io::stdin().is_terminal() {

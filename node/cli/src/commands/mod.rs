@@ -9,12 +9,15 @@ pub(crate) mod device;
 pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod net;
 mod node_args;
+pub(crate) mod peers;
 pub(crate) mod run;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod tx;
+pub(crate) mod validator;
 
 use crate::args::Command;
 use crate::context::Context;
@@ -28,7 +31,10 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<(), CliErr
         Command::Dev(args) => dev::run(args, context),
         Command::Config(command) => config::run(command, context),
         Command::Doctor(args) => doctor::run(args, context),
-        Command::Status => status::run(context),
+        Command::Status(args) => status::run(&args, context),
+        Command::Peers => peers::run(context),
+        Command::Validator(command) => validator::run(command, context),
+        Command::Net(command) => net::run(command, context),
         Command::App(command) => app::run(command, context),
         Command::Device(command) => device::run(command, context),
         Command::State(command) => state::run(command, context),

@@ -67,20 +67,32 @@ pub(crate) fn serve(
 fn announce(node: &Node, settings: &Settings, context: &Context) {
     let api = node.api_address().map(|address| format!("http://{address}"));
     let socket = node.api_socket().map(|path| path.display().to_string());
+    let (peer_id, network) = (node.peer_id(), node.network_addresses());
     context.output.result(
-        || serde_json::json!({ "ready": true, "home": settings.home.root(), "api": api, "socket": socket, "pid": std::process::id() }),
+        || {
+            serde_json::json!({
+                "ready": true, "home": settings.home.root(), "api": api, "socket": socket, "peer_id": peer_id,
+                "network": network, "pid": std::process::id()
+            })
+        },
         || {
             let mut lines = vec![format!("the node is running, home {}", settings.home.root().display())];
             lines.extend(api.iter().map(|api| format!("  api     {api}")));
             lines.extend(socket.iter().map(|socket| format!("  socket  {socket}")));
+            lines.extend(peer_id.iter().map(|id| format!("  peer    {id}")));
+            lines.extend(network.iter().map(|address| format!("  listen  {address}")));
             lines.join("\n")
         },
     );
     let _ = std::io::stdout().flush();
 }
 
+/// Libraries that say at `info` or `warn` what only their authors need: every vote, every repeated message. Who wants
+/// it names them in `log.filter`, which comes after this.
+const LOG_QUIET: &str = "arc_malachitebft_core_consensus=warn,libp2p_gossipsub=error";
+
 fn start_log(settings: &Settings) -> Result<(), CliError> {
-    let filter = EnvFilter::try_new(&settings.log_filter).map_err(|error| {
+    let filter = EnvFilter::try_new(format!("{LOG_QUIET},{}", settings.log_filter)).map_err(|error| {
         CliError::usage(format!("`log.filter` is {:?}: {error}", settings.log_filter))
             .hint("for example: info, or warn,purlin_service=debug")
     })?;

@@ -1,32 +1,204 @@
 //! `purlin status`.
 
+use indicatif::{ProgressBar, ProgressStyle};
+use purlin_api::{Status, SyncState};
+use purlin_primitives::Height;
+use std::time::{Duration, Instant};
+
+use super::validator;
+use crate::connection::Connection;
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, ExitKind};
+use crate::output::Output;
+
+/// How often a waiting command asks.
+const POLL: Duration = Duration::from_millis(250);
+/// Answers in a row that say that nothing is missing before that is believed: a node that has peers and has not heard
+/// from them yet knows of nothing that is missing.
+const SETTLED_ANSWERS: u32 = 4;
+/// Time between two lines about progress where no bar can be drawn.
+const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Arguments of `purlin status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Wait until the node has peers and no block is missing
+    #[arg(long)]
+    wait: bool,
+    /// Wait until this block is there
+    #[arg(long, value_name = "HEIGHT")]
+    wait_height: Option<u64>,
+    /// Longest wait, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+}
 
 /// Asks the node how it is.
-pub(crate) fn run(context: &Context) -> Result<(), CliError> {
+pub(crate) fn run(args: &Args, context: &Context) -> Result<(), CliError> {
     let connection = context.connect()?;
-    let status = connection.run(connection.client.status())?;
-    context.output.result(
-        || serde_json::json!(status),
-        || {
-            let validator = status.validator.map_or("none here".into(), |account| account.to_string());
-            [
-                format!("chain       {} ({})", status.chain_id, status.engine),
-                format!("height      {}", status.height),
-                format!("block       {}", status.head_id),
-                format!("state root  {}", status.state_root),
-                format!("validator   {validator}"),
-                format!("waiting     {} transactions", status.mempool.transactions),
-                format!(
-                    "version     {}, up {} s, at {}",
-                    status.version,
-                    status.uptime_seconds,
-                    connection.client.endpoint()
-                ),
-            ]
-            .join("\n")
-        },
-    );
+    let status = if args.wait || args.wait_height.is_some() {
+        wait(args, &connection, context.output)?
+    } else {
+        connection.run(connection.client.status())?
+    };
+    context.output.result(|| serde_json::json!(status), || text(&status, &connection));
     Ok(())
+}
+
+fn text(status: &Status, connection: &Connection) -> String {
+    let validator = status.validator.map_or("none here".into(), |account| account.to_string());
+    let endpoint = connection.client.endpoint();
+    [
+        format!("chain       {} ({})", status.chain_id, status.engine),
+        format!("height      {}, {}", status.height, progress_text(status)),
+        format!("block       {}", status.head_id),
+        format!("state root  {}", status.state_root),
+        format!("validator   {validator}"),
+        format!("peers       {}", status.peers),
+        format!("waiting     {} transactions", status.mempool.transactions),
+        format!("version     {}, up {} s, at {endpoint}", status.version, status.uptime_seconds),
+    ]
+    .join("\n")
+}
+
+/// Says how far the node is: `syncing 120 of 500`.
+fn progress_text(status: &Status) -> String {
+    match (status.sync, status.sync_target) {
+        (SyncState::Synced, _) => "nothing is known to be missing".into(),
+        (SyncState::Syncing, Some(target)) => format!("syncing {} of {target}", status.height),
+        (SyncState::Syncing, None) => "syncing".into(),
+    }
+}
+
+/// Says what is being waited for, with the height to show as the end.
+fn wait_text(status: &Status, goal: Option<u64>) -> (u64, String) {
+    let height = status.height.get();
+    let target = status.sync_target.map(Height::get).max(goal).unwrap_or(height).max(height);
+    let text = if status.peers == 0 && status.sync == SyncState::Synced {
+        format!("block {height}, no peers yet")
+    } else {
+        format!("block {height} of {target}, peers: {}", status.peers)
+    };
+    (target, text)
+}
+
+/// Asks until the goal is reached.
+fn wait(args: &Args, connection: &Connection, output: Output) -> Result<Status, CliError> {
+    let timeout = Duration::from_secs(args.timeout);
+    let started = Instant::now();
+    let mut progress = Progress::new(output, args.wait_height)?;
+    let (mut settled, mut alone) = (0, None);
+    loop {
+        let status = connection.run(connection.client.status())?;
+        if args.wait && status.peers == 0 && alone.is_none() {
+            alone = Some(validator::decides_alone(connection)?);
+        }
+        // Whoever decides alone waits for nobody.
+        let alone = status.peers == 0 && alone == Some(true);
+        let nothing_missing = status.sync == SyncState::Synced && (status.peers > 0 || alone);
+        settled = if nothing_missing { settled + 1 } else { 0 };
+        let synced = !args.wait || settled >= SETTLED_ANSWERS || (settled > 0 && alone);
+        let high = args.wait_height.is_none_or(|height| status.height >= Height::new(height));
+        if synced && high {
+            progress.finish();
+            return Ok(status);
+        }
+        if started.elapsed() >= timeout {
+            progress.finish();
+            let peers = status.peers;
+            return Err(CliError::new(
+                ExitKind::CheckFailed,
+                format!(
+                    "the node is not there after {} s: height {}, {}, peers: {peers}",
+                    args.timeout,
+                    status.height,
+                    progress_text(&status)
+                ),
+            )
+            .hint("`purlin peers` shows who is connected; wait longer with --timeout SECONDS"));
+        }
+        progress.show(&status);
+        connection.pause(POLL);
+    }
+}
+
+/// Shows how far the node is: a bar in a terminal, else a line now and then.
+struct Progress {
+    output: Output,
+    bar: Option<ProgressBar>,
+    goal: Option<u64>,
+    noted: Option<Instant>,
+}
+
+impl Progress {
+    fn new(output: Output, goal: Option<u64>) -> Result<Self, CliError> {
+        let bar = if output.has_progress_bar() {
+            let style = ProgressStyle::with_template("{bar:40} {msg} {per_sec}, {eta} left")
+                .map_err(|error| CliError::failure(format!("the progress bar's template: {error}")))?;
+            Some(ProgressBar::new(0).with_style(style))
+        } else {
+            None
+        };
+        Ok(Self { output, bar, goal, noted: None })
+    }
+
+    fn show(&mut self, status: &Status) {
+        let height = status.height.get();
+        let (target, message) = wait_text(status, self.goal);
+        if let Some(bar) = &self.bar {
+            if bar.length() == Some(0) {
+                // Speed and time left are those of this wait.
+                bar.set_length(target);
+                bar.set_position(height);
+                bar.reset_eta();
+            }
+            bar.set_length(target);
+            bar.set_position(height);
+            bar.set_message(message);
+        } else if self.noted.is_none_or(|noted| noted.elapsed() >= NOTE_INTERVAL) {
+            self.output.note(message);
+            self.noted = Some(Instant::now());
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use purlin_api::{ChainParameters, MempoolStatus};
+    use purlin_primitives::{BlockId, Hash32, Parameters, TimestampMs};
+
+    fn status(height: u64, target: Option<u64>, peers: u32) -> Status {
+        Status {
+            version: "0.1.0".into(),
+            chain_id: "dev".parse().unwrap(),
+            genesis_id: BlockId::ZERO,
+            height: Height::new(height),
+            head_id: BlockId::ZERO,
+            head_time: TimestampMs::ZERO,
+            state_root: Hash32::ZERO,
+            engine: "pos".into(),
+            validator: None,
+            sync: if target.is_some() { SyncState::Syncing } else { SyncState::Synced },
+            sync_target: target.map(Height::new),
+            peers,
+            uptime_seconds: 1,
+            mempool: MempoolStatus::default(),
+            parameters: ChainParameters::from(&Parameters::default()),
+        }
+    }
+
+    #[test]
+    fn progress_names_where_the_node_is_and_where_it_goes() {
+        assert_eq!(progress_text(&status(120, Some(500), 3)), "syncing 120 of 500");
+        assert_eq!(wait_text(&status(120, Some(500), 3), None), (500, "block 120 of 500, peers: 3".into()));
+        assert_eq!(wait_text(&status(120, None, 3), Some(130)), (130, "block 120 of 130, peers: 3".into()));
+        assert_eq!(wait_text(&status(0, None, 0), None), (0, "block 0, no peers yet".into()));
+    }
 }

@@ -5,9 +5,11 @@ mod apps;
 mod blocks;
 mod devices;
 mod events;
+mod network;
 mod state;
 mod status;
 mod transactions;
+mod validators;
 
 use axum::Router;
 use axum::http::{Method, Uri};
@@ -26,6 +28,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let api = Router::new()
         .route("/status", get(status::status))
         .route("/openapi.json", get(status::openapi_json))
+        .route("/peers", get(network::peers))
+        .route("/validators", get(validators::list))
         .route("/blocks", get(blocks::list))
         .route("/blocks/stream", get(blocks::stream))
         .route("/blocks/{block}", get(blocks::one))
@@ -85,6 +89,7 @@ fn page_size(limits: &RpcLimits, asked: Option<u64>) -> Result<usize, ApiError> 
     ),
     paths(
         status::status, status::openapi_json, status::livez, status::readyz, status::metrics,
+        network::peers, validators::list,
         blocks::list, blocks::one, blocks::stream,
         transactions::submit, transactions::submit_batch, transactions::simulate, transactions::one,
         accounts::one,

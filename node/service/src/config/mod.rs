@@ -87,7 +87,8 @@ pub struct Settings {
     pub idle_ms: u64,
     /// Key that makes blocks; `None` makes none and serves what there is.
     pub validator_key: Option<KeyName>,
-    /// Where peers connect, as multiaddresses; without these and `network_peers` there is no network.
+    /// Where peers connect, as multiaddresses; without these, `network_peers` and `network_reserved`
+    /// there is no network.
     pub network_listen: Vec<String>,
     /// Nodes to ask first.
     pub network_peers: Vec<String>,
@@ -172,6 +173,12 @@ impl Settings {
             log_format: parse::with(value("log.format"), parse::log_format)?,
             home,
         })
+    }
+
+    /// Says whether the node talks to others.
+    pub fn has_network(&self) -> bool {
+        let named = [&self.network_listen, &self.network_peers, &self.network_reserved];
+        named.iter().any(|addresses| !addresses.is_empty())
     }
 
     /// Returns the merged values in the order of [`SETTINGS`], each with its origin, for `purlin config show`.

@@ -83,7 +83,7 @@ pub const SETTINGS: &[SettingSpec] = &[
         "",
         Kind::Text,
         |text| value::addresses(text).map(drop),
-        "where peers connect, comma-separated, such as /ip4/0.0.0.0/tcp/7421; nothing here and in `peers`: no network",
+        "where peers connect, comma-separated, such as /ip4/0.0.0.0/tcp/7421; no network without any here, in `peers` and in `reserved`",
     ),
     setting(
         "network.peers",

@@ -358,6 +358,11 @@ impl Node {
         (self.metrics)()
     }
 
+    /// Returns what peers call this node, in base58; `None` without a network.
+    pub fn peer_id(&self) -> Option<String> {
+        self.network.lock().as_ref().map(|network| network.handle().peer_id().to_string())
+    }
+
     /// Waits until the node stops or fails, and says why. It is not down yet then: call [`Self::shutdown`].
     pub async fn stopped(&self) -> StopReason {
         let mut stop = self.stop.subscribe();
@@ -436,7 +441,11 @@ fn unlock_validator(
     let keystore = Keystore::new(settings.home.keys());
     // Told before the passphrase is asked for.
     let public_key = keystore.get(name)?.public_key;
-    if !genesis.validators.iter().any(|validator| validator.public_key == public_key) {
+    let listed = genesis.validators.iter().any(|validator| validator.public_key == public_key);
+    if !listed && settings.has_network() {
+        // It may have bonded since, or be about to.
+        tracing::info!(key = %name, %public_key, "the key is not a validator of the genesis");
+    } else if !listed {
         let chain_id = genesis.chain_id.clone();
         return Err(StartError::NotValidator { key: name.clone(), public_key, chain_id });
     }

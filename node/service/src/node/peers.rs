@@ -12,6 +12,7 @@ use super::driver::{Halt, Outbox, Outgoing};
 use super::exchange::Exchange;
 use super::inbox::{Event, Inbox};
 use crate::config::Settings;
+use crate::files::create_private_directory;
 
 /// How often the exchange looks at the time while something waits, and otherwise.
 const BUSY_TICK: Duration = Duration::from_millis(10);
@@ -87,11 +88,14 @@ pub(super) async fn start_network(
     settings: &Settings,
     genesis: BlockId,
 ) -> Result<Option<(NetworkService, Peers)>, NetworkError> {
-    if settings.network_listen.is_empty() && settings.network_peers.is_empty() {
+    if !settings.has_network() {
         return Ok(None);
     }
     let folder = settings.home.network();
-    let identity = Identity::load_or_create(&folder.join("identity"))?;
+    let path = settings.home.identity();
+    create_private_directory(&folder)
+        .map_err(|source| NetworkError::IdentityFile { path: path.clone(), source })?;
+    let identity = Identity::load_or_create(&path)?;
     let switch = |on: bool| if on { Switch::On } else { Switch::Off };
     let config = NetworkConfig {
         listen: settings.network_listen.clone(),

@@ -3,7 +3,10 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use purlin_abi::{DeviceFilter, DeviceRecord};
-use purlin_api::{AppView, BlockSummary, ChainParameters, EventCursor, MempoolStatus, Status, SyncState};
+use purlin_api::{
+    AppView, BlockSummary, ChainParameters, EventCursor, MempoolStatus, PeerView, Status, SyncState,
+    ValidatorPage,
+};
 use purlin_chain::{ChainError, QueryRequest};
 use purlin_modules::{accounts, apps, devices};
 use purlin_primitives::{
@@ -23,7 +26,7 @@ use tokio::sync::{oneshot, watch};
 use super::core::Core;
 use super::time_after;
 use super::tracker::{Ending, FinalBlock};
-use super::views::app_view;
+use super::views::{app_view, peer_view, validator_page};
 use super::workers::Workers;
 use crate::metrics::gauge;
 
@@ -303,6 +306,20 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
 
     fn readiness(&self) -> Result<(), NodeError> {
         self.core.check_running()
+    }
+
+    fn peers(&self) -> Vec<PeerView> {
+        let Some(peers) = &self.core.peers else { return Vec::new() };
+        let mut views: Vec<PeerView> = peers.network.peers().into_iter().map(peer_view).collect();
+        views.sort_by(|a, b| a.id.cmp(&b.id));
+        views
+    }
+
+    fn validators(&self, after: Option<&AccountId>, limit: usize) -> Result<ValidatorPage, NodeError> {
+        let (state, head) = self.core.chain.state_and_head();
+        let rules = &self.core.chain.parameters().consensus;
+        validator_page(&*state, (head.height, rules), self.core.validator, (after, limit))
+            .map_err(|error| self.fault(error))
     }
 
     fn metrics(&self, out: &mut String) {
