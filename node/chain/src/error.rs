@@ -14,12 +14,12 @@ pub enum ChainError {
     /// Execution did not answer.
     #[error(transparent)]
     Execution(#[from] ExecutionFault),
-    /// Written by a newer program.
-    #[error("the data has format version {found}; this program knows up to {supported}: use a newer one")]
-    NewerFormat {
+    /// Written by another version of the program.
+    #[error("the data has format version {found}; this program reads {supported}: use the one that wrote it")]
+    OtherFormat {
         /// On disk.
         found: u32,
-        /// Newest known here.
+        /// Known here.
         supported: u32,
     },
     /// The data belongs to another chain than the genesis.

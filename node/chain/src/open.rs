@@ -43,8 +43,8 @@ pub(crate) fn open<S: KeyValueStore>(
         return Ok((head, version, Opening::Created));
     };
     let found: u32 = records::decode(Column::Meta, records::META_FORMAT, &format)?;
-    if found > FORMAT_VERSION {
-        return Err(ChainError::NewerFormat { found, supported: FORMAT_VERSION });
+    if found != FORMAT_VERSION {
+        return Err(ChainError::OtherFormat { found, supported: FORMAT_VERSION });
     }
     let chain: ChainRecord = required(&**store, records::META_CHAIN)?;
     let (expected, expected_genesis) = (genesis.chain_id.clone(), genesis.id());

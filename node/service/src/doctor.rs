@@ -225,6 +225,13 @@ pub fn recreate_sign_state(settings: &Settings) -> Result<LastSigned, crate::Sta
         kind: VoteKind::Precommit,
         block: Some(head.block),
     });
-    Signer::recreate(&home.sign_state(), genesis_id, &public_key, last)?;
+    let files = home.signing();
+    // What the log says of a chain that is gone would win over the new state.
+    if let Err(source) = std::fs::remove_file(&files.votes)
+        && source.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(crate::StartError::Votes { path: files.votes, source });
+    }
+    Signer::recreate(&files.state, genesis_id, &public_key, last)?;
     Ok(last)
 }

@@ -587,7 +587,7 @@ mod tests {
             digest: Hash32::new([5; 32]),
         };
         let hash = Sha256::digest(encode(GENESIS, &key().public_key(), last));
-        assert_eq!(hex::encode(hash), "PINNED");
+        assert_eq!(hex::encode(hash), "4407cea89a769e7d556dc70f6ffe7488ecd6b8774d351e0d61d3e25effcad2db");
     }
 
     #[test]

@@ -26,6 +26,9 @@ const FILE_BYTES_MAX: u64 = 512 << 20;
 /// Past this old records are dropped.
 const LARGE_BYTES: u64 = 4 << 20;
 
+/// A record and the height that it is about.
+pub(crate) type Entry = (Height, Vec<u8>);
+
 /// A file of records that grows at its end.
 #[derive(Debug)]
 pub(crate) struct VoteLog {
@@ -36,7 +39,7 @@ pub(crate) struct VoteLog {
 
 impl VoteLog {
     /// Opens or makes the file; returns all whole records, oldest first.
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Vec<(Height, Vec<u8>)>)> {
+    pub(crate) fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
         let made = !path.exists();
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut content = Vec::new();

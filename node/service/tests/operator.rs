@@ -81,7 +81,7 @@ async fn a_key_that_is_no_validator_is_refused() {
     assert!(matches!(error, StartError::NotValidator { .. }), "{error}");
     fixture.settings.validator_key = None;
     let node = fixture.start().await;
-    assert_eq!(node.api().status().engine, "none");
+    assert_eq!(node.api().status().engine, "pos");
     node.shutdown().await;
 }
 

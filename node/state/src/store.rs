@@ -3,8 +3,9 @@
 use crate::keys::StatePrefix;
 use crate::reader::{Entry, Order};
 
-/// Version of everything that is stored: columns, keys and values. A node refuses a newer one than it knows.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of everything that is stored: columns, keys and values. A node refuses another one than it knows.
+/// 2: headers have a seal, certificates a round.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Separates kinds of records; a column family in RocksDB. Numbers are part of the on-disk format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -25,17 +25,17 @@ pub enum OpenError {
         /// Why not.
         source: std::io::Error,
     },
-    /// Written by a newer program.
+    /// Written by another version of the program.
     #[error(
-        "{path} has storage format {found}; this program knows up to {supported}: use a newer one, or another \
+        "{path} has storage format {found}; this program reads {supported}: use the one that wrote it, or another \
          data directory"
     )]
-    NewerFormat {
+    OtherFormat {
         /// The directory.
         path: PathBuf,
         /// On disk.
         found: u32,
-        /// Newest known here.
+        /// Known here.
         supported: u32,
     },
     /// Holds something else.
@@ -79,12 +79,12 @@ pub(crate) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
             let version =
                 text.trim_end().strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim().parse().ok());
             match version {
-                Some(1..=FORMAT_VERSION) => {}
-                Some(found) if found > FORMAT_VERSION => {
+                Some(FORMAT_VERSION) => {}
+                Some(found) => {
                     let path = path.to_path_buf();
-                    return Err(OpenError::NewerFormat { path, found, supported: FORMAT_VERSION });
+                    return Err(OpenError::OtherFormat { path, found, supported: FORMAT_VERSION });
                 }
-                _ => {
+                None => {
                     let detail = format!("its {FORMAT_FILE} file does not say \"{FORMAT_WORDS} <number>\"");
                     return Err(OpenError::Foreign { path: path.to_path_buf(), detail });
                 }

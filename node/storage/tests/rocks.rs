@@ -108,7 +108,7 @@ fn newer_and_foreign_directories_are_refused() {
         RocksStore::open(path, &StorageOptions::default()).unwrap_err()
     };
     let newer = error(Some("purlin storage format 2\n"));
-    assert!(matches!(newer, OpenError::NewerFormat { found: 2, supported: 1, .. }), "{newer}");
+    assert!(matches!(newer, OpenError::OtherFormat { found: 3, supported: 2, .. }), "{newer}");
     for text in [Some(""), Some("purlin storage format 0"), Some("something else"), None] {
         let foreign = error(text);
         assert!(matches!(foreign, OpenError::Foreign { .. }), "{text:?}: {foreign}");

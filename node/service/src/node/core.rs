@@ -51,7 +51,7 @@ pub(super) struct Core<S> {
     /// Locked before `tracker` where both are.
     pub(super) pool: Mutex<Pool>,
     pub(super) tracker: Mutex<Tracker>,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Arc<Metrics>,
     /// The last final block: durable and signed.
     pub(super) head: RwLock<Arc<Head>>,
     pub(super) heights: watch::Sender<Height>,

@@ -2,14 +2,18 @@
 
 use parking_lot::Mutex;
 use purlin_chain::{Chain, ChainError};
-use purlin_consensus::{ConsensusEngine, Head, Input, PosConfig, PosEngine};
-use purlin_primitives::{Block, ConsensusRules, PublicKey, SecretKey, ValidatorSet};
+use purlin_consensus::{ConsensusEngine, Head, Input, PosConfig, PosEngine, SignError, VoteSigner};
+use purlin_primitives::{
+    Block, BlockProposal, ConsensusRules, Height, PublicKey, SecretKey, SignedProposal, SignedVote,
+    ValidatorSet, Vote,
+};
 use purlin_state::KeyValueStore;
 use std::sync::Arc;
 
 use super::StartError;
 use super::bodies::{BodyLog, FileBodies, NoBodies};
 use crate::config::Settings;
+use crate::metrics::{Metrics, Stage};
 use crate::sign_state::{LastSigned, Signer, SigningTerms};
 
 /// An engine with what it needs.
@@ -45,6 +49,7 @@ impl Prepared {
         chain: &Chain<S>,
         key: Option<SecretKey>,
         decides: &ValidatorSet,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let genesis = chain.genesis();
         let ConsensusRules::Pos(_) = &genesis.parameters.consensus else {
@@ -72,8 +77,36 @@ impl Prepared {
         };
         let (signer, records) = Signer::open(&settings.home.signing(), chain.genesis_id(), key, terms)?;
         let signed = Some(signer.watch());
-        let engine = Box::new(PosEngine::new(config, chain_id, Box::new(signer)));
+        let engine = Box::new(PosEngine::new(
+            config,
+            chain_id,
+            Box::new(Timed { signer, metrics: Arc::clone(metrics) }),
+        ));
         Ok(Self { engine, kept: Box::new(kept), bodies, records, public_key: Some(public_key), signed })
+    }
+}
+
+/// Counts how long signatures take, which wait for the disk.
+struct Timed {
+    signer: Signer,
+    metrics: Arc<Metrics>,
+}
+
+impl VoteSigner for Timed {
+    fn public_key(&self) -> PublicKey {
+        *self.signer.public_key()
+    }
+
+    fn record(&mut self, height: Height, bytes: Vec<u8>) {
+        self.signer.record(height, bytes);
+    }
+
+    fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {
+        self.metrics.timed(Stage::Sign, 0, || self.signer.sign_vote(vote))
+    }
+
+    fn sign_proposal(&mut self, proposal: BlockProposal) -> Result<SignedProposal, SignError> {
+        self.metrics.timed(Stage::Sign, 0, || self.signer.sign_proposal(proposal))
     }
 }
 

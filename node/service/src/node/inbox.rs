@@ -80,12 +80,6 @@ impl Inbox {
         Ok(())
     }
 
-    /// Returns the next event without waiting.
-    pub(super) fn take(&self) -> Option<Event> {
-        let mut queues = self.queues.lock();
-        queues.urgent.pop_front().or_else(|| queues.bulk.pop_front())
-    }
-
     /// Waits for the next event, at most for a time. `Err` when the inbox was closed.
     pub(super) fn wait(&self, at_most: Duration) -> Result<Option<Event>, ()> {
         let mut queues = self.queues.lock();

@@ -223,10 +223,11 @@ impl Node {
         }
         let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
             .map_err(ChainError::from)?;
+        let metrics = Arc::<Metrics>::default();
         let reporter = validator.clone().map(Reporter::new);
         let Prepared { engine, kept, bodies, records, public_key, signed } = match engine {
             Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
-            None => Prepared::of_genesis(settings, &chain, validator, &decides)?,
+            None => Prepared::of_genesis(settings, &chain, validator, &decides, &metrics)?,
         };
 
         let account = public_key.map(|key| key.account_id());
@@ -239,7 +240,7 @@ impl Node {
         let core = Arc::new(Core {
             pool: Mutex::new(Pool { mempool: Mempool::new(settings.mempool), view }),
             tracker: Mutex::default(),
-            metrics: Metrics::default(),
+            metrics,
             heights: watch::Sender::new(head.height),
             head: RwLock::new(head),
             stop: watch::Sender::new(None),
