@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) diagnostics: Diagnostics,
     /// Entries seen in this block. Never iterated.
     apps: HashMap<AppId, Arc<AppEntry>>,
+    /// The one of them that was called last: a block often calls one application many times.
+    last_app: Option<Arc<AppEntry>>,
     /// Whether this transaction wrote records, so that going back invalidates `apps`.
     records_changed: bool,
     /// Room for building keys.
@@ -67,6 +69,7 @@ impl Session {
             stack: Vec::new(),
             diagnostics: Diagnostics::default(),
             apps: HashMap::new(),
+            last_app: None,
             records_changed: false,
             key: Vec::new(),
         })
@@ -93,25 +96,36 @@ impl Session {
         self.overlay.rollback(checkpoint.overlay);
         self.events.truncate(checkpoint.events);
         if self.records_changed {
-            self.apps.clear();
+            self.forget_apps();
         }
     }
 
     /// Returns an installed application, or `None`.
     pub(crate) fn app(&mut self, id: &AppId) -> Result<Option<Arc<AppEntry>>, StoreError> {
+        if let Some(entry) = self.last_app.as_ref().filter(|entry| entry.record.id == *id) {
+            return Ok(Some(entry.clone()));
+        }
         if let Some(entry) = self.apps.get(id) {
+            self.last_app = Some(entry.clone());
             return Ok(Some(entry.clone()));
         }
         let Some(bytes) = self.overlay.get(&StateKey::app(id))? else { return Ok(None) };
         let entry = self.shared.entries.get(id, bytes)?;
         self.apps.insert(id.clone(), entry.clone());
+        self.last_app = Some(entry.clone());
         Ok(Some(entry))
     }
 
     /// Must follow every change of a record.
     pub(crate) fn record_changed(&mut self, id: &AppId) {
         self.apps.remove(id);
+        self.last_app = None;
         self.records_changed = true;
+    }
+
+    fn forget_apps(&mut self) {
+        self.apps.clear();
+        self.last_app = None;
     }
 
     /// Checks the transaction's access list.

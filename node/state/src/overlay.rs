@@ -65,6 +65,8 @@ pub struct Overlay {
     slots: Vec<Slot>,
     // Never iterated: results must not depend on the hasher's seed, which keeps hostile keys from colliding.
     by_key: HashMap<Arc<[u8]>, u32>,
+    /// The slot found last: who writes a key has most often just read it, and comparing is cheaper than hashing.
+    last: u32,
     ordered: BTreeMap<Arc<[u8]>, u32>,
     unordered: Vec<u32>,
     journal: Vec<JournalEntry>,
@@ -77,6 +79,7 @@ impl Overlay {
             base,
             slots: Vec::new(),
             by_key: HashMap::new(),
+            last: 0,
             ordered: BTreeMap::new(),
             unordered: Vec::new(),
             journal: Vec::new(),
@@ -101,8 +104,8 @@ impl Overlay {
 
     /// Writes a value.
     pub fn set(&mut self, key: &[u8], value: impl Into<Vec<u8>>) {
-        let index = match self.by_key.get(key) {
-            Some(index) => *index,
+        let index = match self.find(key) {
+            Some(index) => index,
             None => self.add(key, Base::Unread),
         };
         self.write(index, Written::Value(value.into()));
@@ -190,8 +193,17 @@ impl Overlay {
         Ok((new.into_iter().collect(), old.into_iter().collect()))
     }
 
+    fn find(&mut self, key: &[u8]) -> Option<u32> {
+        if self.slots.get(self.last as usize).is_some_and(|slot| *slot.key == *key) {
+            return Some(self.last);
+        }
+        let index = *self.by_key.get(key)?;
+        self.last = index;
+        Some(index)
+    }
+
     fn read(&mut self, key: &[u8]) -> Result<u32, StoreError> {
-        if let Some(index) = self.by_key.get(key).copied() {
+        if let Some(index) = self.find(key) {
             let slot = &mut self.slots[index as usize];
             if matches!((&slot.written, &slot.base), (Written::Nothing, Base::Unread)) {
                 slot.base = Base::Read(self.base.get(key)?);
@@ -207,6 +219,7 @@ impl Overlay {
         let key: Arc<[u8]> = key.into();
         self.slots.push(Slot { key: key.clone(), base, written: Written::Nothing, listed: false });
         self.by_key.insert(key, index);
+        self.last = index;
         index
     }
 

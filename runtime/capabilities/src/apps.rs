@@ -5,7 +5,9 @@ use purlin_abi::limits::{APP_ID_LENGTH_MAX, INPUT_BYTES_MAX, METHOD_NAME_BYTES_M
 use purlin_abi::{Amount, Gas};
 use purlin_engine::{Guest, HostFault, HostRegistry};
 
-use crate::context::{Context, Function, GAS, Slice, Space, check_length, deliver, encoded, price, text};
+use crate::context::{
+    Context, Function, GAS, Price, Slice, Space, check_length, deliver, encoded, price, text,
+};
 use crate::core::app_id;
 use crate::{AppCall, AppCallReport, Host};
 
@@ -84,8 +86,8 @@ fn run<H: Host>(guest: Caller<'_, '_, H>, request: &Request, space: Space) -> Re
     check_length("the arguments", request.arguments.1, INPUT_BYTES_MAX)?;
     let mut inputs = vec![request.app, request.method, request.arguments];
     inputs.extend(request.deposit.map(|pointer| (pointer, AMOUNT_BYTES)));
-    deliver(guest, request.function, &inputs, [request.gas, 0], space, |guest| {
-        guest.charge(price(GAS.copy_byte, request.arguments.1 as usize))?;
+    let cost = Price { run: price(GAS.copy_byte, request.arguments.1 as usize), result_byte: 0 };
+    deliver(guest, request.function, &inputs, [request.gas, 0], space, cost, |guest| {
         let query = request.deposit.is_none();
         if !query {
             guest.data().check_write()?;

@@ -72,6 +72,11 @@ impl<H: Host> Context<H> {
         result
     }
 
+    /// Tells whether a result waits to be delivered.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
     pub(crate) fn into_parts(self) -> (H, Vec<u8>) {
         (self.host.expect("the host was given back"), self.output)
     }
@@ -127,16 +132,26 @@ pub(crate) fn text<'m>(what: &str, bytes: &'m [u8]) -> Result<&'m str, HostFault
     std::str::from_utf8(bytes).map_err(|_| bad_argument(format!("{what} is not UTF-8")))
 }
 
+/// What a function that returns bytes costs beside its entry and the copy of the result.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Price {
+    /// Charged before it runs.
+    pub(crate) run: u64,
+    /// Charged for each byte of the result.
+    pub(crate) result_byte: u64,
+}
+
 /// Runs a function that returns bytes, by the capacity convention: a result that does not fit is kept, and
 /// the same call with room enough, made at once, delivers it without running or charging again.
 ///
-/// `run` charges what the work costs; the entry and the copy are charged here.
+/// The entry, `cost` and the copy are charged here, `run` charges what depends on the work.
 pub(crate) fn deliver<H: Host>(
     guest: &mut Guest<'_, Context<H>>,
     function: Function,
     inputs: &[Slice],
     numbers: [u64; 2],
     space: Space,
+    cost: Price,
     run: impl FnOnce(&mut Guest<'_, Context<H>>) -> Result<Option<Vec<u8>>, HostFault>,
 ) -> Result<i32, HostFault> {
     let (out, capacity) = space;
@@ -146,14 +161,14 @@ pub(crate) fn deliver<H: Host>(
             return hand_over(guest, &pending.result, out, capacity);
         }
     }
-    guest.charge(GAS.host_call)?;
+    guest.charge(GAS.host_call.saturating_add(cost.run))?;
     let Some(result) = run(guest)? else { return Ok(ABSENT) };
-    guest.charge(price(GAS.copy_byte, result.len()))?;
+    guest.charge(price(GAS.copy_byte + cost.result_byte, result.len()))?;
     if result.len() <= capacity as usize {
         guest.write(out, &result)?;
-        return length(&result);
+        return length(result.len());
     }
-    let returned = length(&result)?;
+    let returned = length(result.len())?;
     let (memory, context) = guest.parts()?;
     let inputs = inputs
         .iter()
@@ -179,11 +194,12 @@ fn hand_over<H: Host>(
         )));
     }
     guest.write(out, result)?;
-    length(result)
+    length(result.len())
 }
 
-fn length(result: &[u8]) -> Result<i32, HostFault> {
-    i32::try_from(result.len())
+/// Returns a length as guests get it.
+pub(crate) fn length(bytes: usize) -> Result<i32, HostFault> {
+    i32::try_from(bytes)
         .map_err(|_| HostFault::failure(FailureCode::LimitExceeded, "a result is larger than 2 GiB"))
 }
 

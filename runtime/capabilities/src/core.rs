@@ -6,16 +6,16 @@ use purlin_abi::{AppId, CallFailure, FailureCode};
 use purlin_engine::{Guest, HostFault, HostRegistry};
 
 use crate::Host;
-use crate::context::{Context, Function, GAS, bad_argument, begin, check_length, deliver, price, text};
+use crate::context::{
+    self, Context, Function, GAS, Price, Space, bad_argument, begin, check_length, deliver, price, text,
+};
 
 type Caller<'a, 'b, H> = &'a mut Guest<'b, Context<H>>;
 
 pub(crate) fn register<H: Host>(registry: &mut HostRegistry<Context<H>>) {
     registry
         .function(CORE, "input", |guest: Caller<'_, '_, H>, out: u32, capacity: u32| {
-            deliver(guest, Function::Input, &[], [0; 2], (out, capacity), |guest| {
-                Ok(Some(guest.data().arguments.clone()))
-            })
+            input(guest, (out, capacity))
         })
         .function(CORE, "output", |guest: Caller<'_, '_, H>, pointer: u32, length: u32| {
             check_length("the result", length, OUTPUT_BYTES_MAX)?;
@@ -47,7 +47,7 @@ pub(crate) fn register<H: Host>(registry: &mut HostRegistry<Context<H>>) {
             guest.write(out, caller.as_bytes())
         })
         .function(CORE, "app_id", |guest: Caller<'_, '_, H>, out: u32, capacity: u32| {
-            deliver(guest, Function::AppId, &[], [0; 2], (out, capacity), |guest| {
+            deliver(guest, Function::AppId, &[], [0; 2], (out, capacity), Price::default(), |guest| {
                 Ok(Some(guest.data().host().app_id().as_str().as_bytes().to_vec()))
             })
         })
@@ -77,6 +77,20 @@ pub(crate) fn register<H: Host>(registry: &mut HostRegistry<Context<H>>) {
         .function(CORE, "log", |guest: Caller<'_, '_, H>, level: u32, pointer: u32, length: u32| {
             log(guest, level, pointer, length)
         });
+}
+
+/// Hands over the arguments; those that fit are not copied first.
+fn input<H: Host>(guest: Caller<'_, '_, H>, space: Space) -> Result<i32, HostFault> {
+    let length = guest.data().arguments.len();
+    if length > space.1 as usize || guest.data().has_pending() {
+        return deliver(guest, Function::Input, &[], [0; 2], space, Price::default(), |guest| {
+            Ok(Some(guest.data().arguments.clone()))
+        });
+    }
+    begin(guest, price(GAS.copy_byte, length))?;
+    let (mut memory, context) = guest.parts()?;
+    memory.write(space.0, &context.arguments)?;
+    context::length(length)
 }
 
 /// Reads an application's name.

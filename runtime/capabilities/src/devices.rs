@@ -8,7 +8,7 @@ use purlin_engine::{Guest, HostFault, HostRegistry};
 
 use crate::Host;
 use crate::context::{
-    Context, Function, GAS, Slice, Space, bad_argument, check_length, deliver, encoded, price, text,
+    Context, Function, GAS, Price, Slice, Space, bad_argument, check_length, deliver, encoded, price, text,
 };
 
 type Caller<'a, 'b, H> = &'a mut Guest<'b, Context<H>>;
@@ -16,6 +16,9 @@ type Caller<'a, 'b, H> = &'a mut Guest<'b, Context<H>>;
 /// Longest encoded filter: an account, three labels and an id with their lengths and tags, and the limit.
 const FILTER_BYTES_MAX: usize =
     (1 + 20) + 3 * (1 + 4 + DEVICE_LABEL_BYTES_MAX) + (1 + 4 + DEVICE_ID_LENGTH_MAX) + 4;
+
+/// Price of beginning to read.
+const READ: Price = Price { run: GAS.device_read, result_byte: 0 };
 
 pub(crate) fn register<H: Host>(registry: &mut HostRegistry<Context<H>>) {
     registry
@@ -37,8 +40,7 @@ pub(crate) fn register<H: Host>(registry: &mut HostRegistry<Context<H>>) {
 
 fn get<H: Host>(guest: Caller<'_, '_, H>, id: Slice, space: Space) -> Result<i32, HostFault> {
     check_length("the device id", id.1, DEVICE_ID_LENGTH_MAX)?;
-    deliver(guest, Function::DevicesGet, &[id], [0; 2], space, |guest| {
-        guest.charge(GAS.device_read)?;
+    deliver(guest, Function::DevicesGet, &[id], [0; 2], space, READ, |guest| {
         let (memory, context) = guest.parts()?;
         let name = text("the device id", memory.read(id.0, id.1)?)?;
         let id = DeviceId::new(name).map_err(|error| bad_argument(error.to_string()))?;
@@ -51,8 +53,7 @@ fn get<H: Host>(guest: Caller<'_, '_, H>, id: Slice, space: Space) -> Result<i32
 
 fn list<H: Host>(guest: Caller<'_, '_, H>, filter: Slice, space: Space) -> Result<i32, HostFault> {
     check_length("the device filter", filter.1, FILTER_BYTES_MAX)?;
-    deliver(guest, Function::DevicesList, &[filter], [0; 2], space, |guest| {
-        guest.charge(GAS.device_read)?;
+    deliver(guest, Function::DevicesList, &[filter], [0; 2], space, READ, |guest| {
         let (memory, context) = guest.parts()?;
         let mut filter = DeviceFilter::try_from_slice(memory.read(filter.0, filter.1)?)
             .map_err(|error| bad_argument(format!("the device filter cannot be read: {error}")))?;

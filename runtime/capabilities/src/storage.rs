@@ -6,7 +6,7 @@ use purlin_engine::{Guest, HostFault, HostRegistry};
 
 use crate::Host;
 use crate::context::{
-    Context, Function, GAS, Slice, Space, bad_argument, begin, check_length, deliver, price,
+    Context, Function, GAS, Price, Slice, Space, bad_argument, begin, check_length, deliver, price,
 };
 
 type Caller<'a, 'b, H> = &'a mut Guest<'b, Context<H>>;
@@ -19,14 +19,13 @@ pub(crate) fn register<H: Host>(registry: &mut HostRegistry<Context<H>>) {
             |guest: Caller<'_, '_, H>, key: u32, length: u32, out: u32, capacity: u32| {
                 check_length("the key", length, STORAGE_KEY_BYTES_MAX)?;
                 let space = (out, capacity);
-                deliver(guest, Function::StorageGet, &[(key, length)], [0; 2], space, |guest| {
-                    guest.charge(GAS.storage_read + price(GAS.storage_read_byte, length as usize))?;
+                let cost = Price {
+                    run: GAS.storage_read + price(GAS.storage_read_byte, length as usize),
+                    result_byte: GAS.storage_read_byte,
+                };
+                deliver(guest, Function::StorageGet, &[(key, length)], [0; 2], space, cost, |guest| {
                     let (memory, context) = guest.parts()?;
-                    let value = context.host_mut().storage_get(memory.read(key, length)?)?;
-                    if let Some(value) = &value {
-                        guest.charge(price(GAS.storage_read_byte, value.len()))?;
-                    }
-                    Ok(value)
+                    context.host_mut().storage_get(memory.read(key, length)?)
                 })
             },
         )
@@ -85,8 +84,8 @@ fn scan<H: Host>(
         other => return Err(bad_argument(format!("order {other} is neither 0 (up) nor 1 (down)"))),
     };
     let numbers = [u64::from(limit), u64::from(order)];
-    deliver(guest, Function::StorageScan, &[from, to], numbers, space, |guest| {
-        guest.charge(GAS.storage_read)?;
+    let cost = Price { run: GAS.storage_read, result_byte: 0 };
+    deliver(guest, Function::StorageScan, &[from, to], numbers, space, cost, |guest| {
         // One entry more than the gas left can pay for ends the call, so no more need be read.
         let affordable = guest.gas_left().get() / GAS.scan_entry + 1;
         let limit = limit.min(SCAN_ENTRIES_MAX).min(u32::try_from(affordable).unwrap_or(u32::MAX));

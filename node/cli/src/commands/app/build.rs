@@ -151,6 +151,8 @@ fn compile(project: &Project, context: &Context) -> Result<PathBuf, CliError> {
         format!("--remap-path-prefix={}=cargo", cargo_home.display()),
         format!("--remap-path-prefix={}=app", project.folder.display()),
     ];
+    // Encoding and decoding is inlined at level 2, which here makes modules smaller too: what is left of it after that
+    // is less than the calls were.
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args([
             "rustc",
@@ -162,6 +164,10 @@ fn compile(project: &Project, context: &Context) -> Result<PathBuf, CliError> {
             WASM_TARGET,
             "--message-format",
             "json-render-diagnostics",
+            "--config",
+            "profile.release.package.borsh.opt-level=2",
+            "--config",
+            "profile.release.package.purlin-abi.opt-level=2",
             "--",
             "--cfg=purlin_root",
         ])
