@@ -319,14 +319,17 @@ fn other_chains_and_newer_formats_are_refused_by_name() {
     other.accounts[0].balance = purlin_primitives::Amount::new(501);
     assert!(matches!(reopen(other), Err(ChainError::OtherChain { .. })));
 
-    let mut batch = WriteBatch::default();
-    batch.put(Column::Meta, *b"format", 2u32.to_le_bytes());
-    store.write(batch, Durability::Synced).unwrap();
-    let message = reopen(genesis()).unwrap_err().to_string();
-    assert!(message.contains("version 2") && message.contains("up to 1"), "{message}");
-    let mut batch = WriteBatch::default();
-    batch.put(Column::Meta, *b"format", 1u32.to_le_bytes());
-    store.write(batch, Durability::Synced).unwrap();
+    let set_format = |version: u32| {
+        let mut batch = WriteBatch::default();
+        batch.put(Column::Meta, *b"format", version.to_le_bytes());
+        store.write(batch, Durability::Synced).unwrap();
+    };
+    for version in [1, 3] {
+        set_format(version);
+        let message = reopen(genesis()).unwrap_err().to_string();
+        assert!(message.contains(&format!("version {version}")) && message.contains("reads 2"), "{message}");
+    }
+    set_format(2);
     reopen(genesis()).unwrap();
     assert!(store.dump() == before, "refusing and opening write nothing");
 }
