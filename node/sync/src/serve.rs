@@ -36,12 +36,7 @@ pub struct Budget {
 impl Default for Budget {
     /// A peer that catches up from here alone gets 16 MiB a second.
     fn default() -> Self {
-        Self {
-            requests_per_s: 50,
-            requests_burst: 500,
-            bytes_per_s: 16 << 20,
-            bytes_burst: 64 << 20,
-        }
+        Self { requests_per_s: 50, requests_burst: 500, bytes_per_s: 16 << 20, bytes_burst: 64 << 20 }
     }
 }
 
@@ -72,12 +67,8 @@ pub trait BlockSource {
 
     /// Returns transactions of a proposed or final block from a position on: at least one if there is one, then as
     /// many as fit into `bytes_max`.
-    fn body(
-        &self,
-        block: &BlockId,
-        first: usize,
-        bytes_max: usize,
-    ) -> Result<Option<BodySlice>, SourceError>;
+    fn body(&self, block: &BlockId, first: usize, bytes_max: usize)
+    -> Result<Option<BodySlice>, SourceError>;
 
     /// Returns a proposed or final block in compact form.
     fn compact(&self, block: &BlockId) -> Result<Option<CompactBlock>, SourceError>;

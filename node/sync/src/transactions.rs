@@ -332,8 +332,7 @@ impl TransactionRelay {
 
     /// Ends every input: announces what is due, fetches, looks into pools.
     fn finish(&mut self, now_ms: u64) -> Vec<RelayOutput> {
-        let due =
-            self.waiting_since_ms.is_some_and(|since| now_ms >= since.saturating_add(BATCH_MS));
+        let due = self.waiting_since_ms.is_some_and(|since| now_ms >= since.saturating_add(BATCH_MS));
         let full = self.waiting_bytes >= BATCH_BYTES
             || self.waiting.len() >= GOSSIP_TRANSACTIONS_MAX
             || self.waiting_ids.len() >= TRANSACTION_IDS_MAX;
