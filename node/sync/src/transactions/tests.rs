@@ -104,7 +104,7 @@ fn digests_bring_what_gossip_did_not() {
     let out = relay.connected(0, peer(1));
     let [(id, Request::PoolDigest { .. })] = <[_; 1]>::try_from(asks(&out)).unwrap() else { panic!() };
     let (one, two) = (transaction(1, 0), transaction(1, 1));
-    relay.gossiped(0, &peer(1), gossip(&[two.clone()]));
+    relay.gossiped(0, &peer(1), gossip(std::slice::from_ref(&two)));
     let mut ids = vec![one.body.id(), two.body.id()];
     ids.sort();
     let digest = Response::PoolDigest { ids: ids.clone(), next: Some(ids[1]) };
