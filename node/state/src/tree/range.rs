@@ -134,7 +134,7 @@ impl Span {
 }
 
 impl RangeChunk {
-    /// Checks that the tree with this root has exactly these entries in the range. About 1 us per entry.
+    /// Checks that the tree with this root has exactly these entries in the range.
     pub fn verify(&self, root: &Hash32) -> Result<(), RangeError> {
         let (from, to) = (*self.from.as_bytes(), *self.to.as_bytes());
         if from > to {
