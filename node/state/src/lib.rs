@@ -21,5 +21,6 @@ pub use proof::{ProofError, StateProof, Trust, VerifiedValue};
 pub use reader::{Changes, Entry, Order, StateReader};
 pub use store::{Column, Durability, FORMAT_VERSION, KeyValueStore, StoreError, WriteBatch, WriteOperation};
 pub use tree::{
-    CACHED_CHILDREN_MAX, MerkleTree, ProofLeaf, StateTree, TreeProof, TreeProofError, TreeVersion,
+    CACHED_CHILDREN_MAX, MerkleTree, ProofLeaf, RANGE_STEPS_MAX, RangeChunk, RangeError, RangeLimits,
+    RangeStep, StateTree, TreeProof, TreeProofError, TreeVersion, key_hash,
 };

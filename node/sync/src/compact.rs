@@ -26,7 +26,7 @@ impl CompactBlock {
         self.header.id()
     }
 
-    /// Says whether the header commits to these ids. About 0.4 us per id.
+    /// Says whether the header commits to these ids.
     pub fn is_consistent(&self) -> bool {
         self.transactions.len() <= BLOCK_TRANSACTIONS_MAX
             && Block::transactions_root(&self.transactions) == self.header.transactions_root

@@ -10,6 +10,7 @@ mod message;
 mod network;
 mod requests;
 mod serve;
+mod snapshot;
 #[cfg(test)]
 mod testing;
 mod transactions;
@@ -35,6 +36,11 @@ pub use network::{
 };
 pub use requests::{Planner, RequestIds};
 pub use serve::{Answer, BlockSource, BodySlice, Budget, Server, SourceError};
+pub use snapshot::{
+    HANDOVER_BYTES_MAX, HANDOVERS_MAX, SNAPSHOT_PAUSE_MS, SNAPSHOT_PEERS_MAX, SNAPSHOT_SPANS,
+    SNAPSHOT_TIMEOUT_MS, SnapshotHead, SnapshotManifest, SnapshotOutput, SnapshotProgress, SnapshotSync,
+    SnapshotTrust, decode_chunk, encode_chunk,
+};
 pub use transactions::{
     BATCH_BYTES, BATCH_MS, DIGEST_INTERVAL_MS, FETCH_TIMEOUT_MS, HOLDERS_MAX, Origin, RELAY_PEERS_MAX,
     REMEMBERED_MAX, RelayOutput, TransactionRelay, WAITING_MAX, WANTED_MAX, WHOLE_BYTES_MAX,

@@ -22,6 +22,7 @@
 
 mod node;
 mod proof;
+mod range;
 mod update;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use purlin_primitives::{Hash32, Height};
 
 pub use proof::{ProofLeaf, TreeProof, TreeProofError};
+pub use range::{RANGE_STEPS_MAX, RangeChunk, RangeError, RangeLimits, RangeStep};
 
 use crate::reader::{Changes, Entry};
 use crate::store::{Column, KeyValueStore, StoreError, WriteBatch};
@@ -65,6 +67,11 @@ pub trait StateTree: Send + Sync + 'static {
 
     /// Proves what `version` holds under a key, or that it holds nothing.
     fn prove(&self, version: &Self::Version, key: &[u8]) -> Result<TreeProof, StoreError>;
+}
+
+/// Returns the hash of a state key that decides its place in the tree.
+pub fn key_hash(key: &[u8]) -> Hash32 {
+    Hash32::new(node::hash_bytes(key))
 }
 
 /// Most children that the newest version keeps in memory between blocks, about 110 bytes each. A tree of
@@ -113,6 +120,19 @@ impl<S: KeyValueStore> MerkleTree<S> {
             entries.into_iter().map(|entry| entry.map(|(key, value)| update::Item::new(&key, Some(&value))));
         let items = hashed.collect::<Result<Vec<_>, E>>()?;
         Ok(update::update(self, &self.empty(), height, items, batch)?)
+    }
+
+    /// Proves what `version` holds between two key hashes, both included: as much from `from` on as `limits`
+    /// allow. `lookup` finds an entry of that version by the hash of its key, which the tree does not keep.
+    pub fn prove_range(
+        &self,
+        version: &TreeVersion,
+        from: &Hash32,
+        to: &Hash32,
+        limits: RangeLimits,
+        lookup: &mut dyn FnMut(&Hash32) -> Result<Option<Entry>, StoreError>,
+    ) -> Result<RangeChunk, StoreError> {
+        range::prove(self, version, (from, to), limits, lookup)
     }
 
     fn load(&self, key: &[u8], hash: &[u8; 32]) -> Result<Arc<Node>, StoreError> {

@@ -1,0 +1,409 @@
+//! Fetches the whole state at one height instead of executing every block before it.
+//!
+//! The header after the snapshot's block names the root of the state that the block left behind, so it is the
+//! header that must be trusted; [`SnapshotTrust`] decides that. Each chunk is then proven by itself against the root,
+//! whoever sends it, in any order. What is stored can be resumed after a restart from [`SnapshotProgress`].
+
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use purlin_primitives::{BlockHeader, BlockId, Certificate, ChainId, Hash32, Height, TimestampMs};
+use purlin_state::{Entry, RangeChunk};
+
+use crate::blocks::HeaderFault;
+use crate::codec::{self, DecodeError};
+use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_MANIFEST_BYTES_MAX};
+use crate::message::{CertifiedHeader, Request, Response};
+use crate::network::{Offence, PeerId, RequestFailure, RequestId};
+use crate::requests::{Planner, RequestIds};
+
+/// Parts of the space of key hashes that are fetched beside each other.
+pub const SNAPSHOT_SPANS: usize = 16;
+/// Time after which an answer is no longer waited for, in milliseconds.
+pub const SNAPSHOT_TIMEOUT_MS: u64 = 20_000;
+/// Time that a peer is left alone after a failure, in milliseconds.
+pub const SNAPSHOT_PAUSE_MS: u64 = 5_000;
+/// Most peers that are asked.
+pub const SNAPSHOT_PEERS_MAX: usize = 64;
+/// Most handovers in a manifest; one for each change of the validators since the trusted ones.
+pub const HANDOVERS_MAX: usize = 4_096;
+/// Largest handover, in bytes.
+pub const HANDOVER_BYTES_MAX: usize = 128 * 1024;
+
+/// Describes a snapshot and shows which block it follows.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SnapshotManifest {
+    /// The block whose state it is.
+    pub header: BlockHeader,
+    /// Its certificate under proof of stake.
+    #[borsh(deserialize_with = "codec::certificate")]
+    pub certificate: Option<Certificate>,
+    /// The block after it, whose header names the roots of the state and the receipts that the first left behind.
+    pub next: CertifiedHeader,
+    /// Transactions since the genesis. A claim: nothing proves it.
+    pub transactions: u64,
+    /// For [`SnapshotTrust`]: what leads from the validators trusted at first to those that signed `next`, in
+    /// the encoding of the engine.
+    #[borsh(deserialize_with = "codec::pieces::<_, { HANDOVERS_MAX }, { HANDOVER_BYTES_MAX }>")]
+    pub handovers: Vec<Vec<u8>>,
+}
+
+impl SnapshotManifest {
+    /// Returns the bytes for [`Response::SnapshotManifest`].
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads what a peer sent.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode(bytes, SNAPSHOT_MANIFEST_BYTES_MAX)
+    }
+
+    /// Says whether the two headers follow each other on this chain and the certificates are about them. Whose
+    /// signatures those are is not looked at.
+    pub fn is_consistent(&self, chain_id: &ChainId) -> bool {
+        let next = &self.next.header;
+        let fits = |certificate: &Option<Certificate>, header: &BlockHeader| {
+            certificate.as_ref().is_none_or(|certificate| certificate.is_for(header))
+        };
+        self.header.chain_id == *chain_id
+            && next.chain_id == *chain_id
+            && Some(next.height) == self.header.height.checked_add(Height::new(1))
+            && next.parent == self.header.id()
+            && fits(&self.certificate, &self.header)
+            && fits(&self.next.certificate, next)
+    }
+
+    /// Returns what a chain must know of its head to go on from here.
+    pub fn head(&self) -> SnapshotHead {
+        SnapshotHead {
+            height: self.header.height,
+            block: self.header.id(),
+            time: self.header.time,
+            state_root: self.next.header.state_root,
+            receipts_root: self.next.header.receipts_root,
+            transactions: self.transactions,
+        }
+    }
+}
+
+/// The head of a chain that begins with a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotHead {
+    /// Height of the block whose state it is; also the oldest one that can be read and proven.
+    pub height: Height,
+    /// Its id: parent of the next block.
+    pub block: BlockId,
+    /// Its time.
+    pub time: TimestampMs,
+    /// Root of the state after it.
+    pub state_root: Hash32,
+    /// Root of its receipts.
+    pub receipts_root: Hash32,
+    /// Transactions since the genesis; a claim.
+    pub transactions: u64,
+}
+
+/// Decides whether a manifest's `next` header is part of the chain: by a checkpoint that the operator gave, or by the
+/// validators of the genesis and the handovers since.
+pub trait SnapshotTrust {
+    /// Checks signatures and handovers; the manifest is consistent.
+    fn check(&mut self, manifest: &SnapshotManifest) -> Result<(), HeaderFault>;
+}
+
+/// How far a snapshot is; to be stored in the batch of the entries that came with it.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SnapshotProgress {
+    /// Which snapshot. It was trusted when it was chosen.
+    pub manifest: SnapshotManifest,
+    spans: Vec<SnapshotSpan>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+struct SnapshotSpan {
+    /// Lowest key hash that is missing; `None` when none is.
+    next: Option<Hash32>,
+    to: Hash32,
+}
+
+impl SnapshotProgress {
+    /// Starts with nothing stored.
+    pub fn new(manifest: SnapshotManifest) -> Self {
+        let bound = |at: usize, low: u8| {
+            let mut bytes = [low; 32];
+            bytes[0] = (at * 256 / SNAPSHOT_SPANS) as u8 | low >> SNAPSHOT_SPANS.ilog2();
+            Hash32::new(bytes)
+        };
+        let spans = (0..SNAPSHOT_SPANS)
+            .map(|at| SnapshotSpan { next: Some(bound(at, 0)), to: bound(at, 255) })
+            .collect();
+        Self { manifest, spans }
+    }
+
+    /// Says how much is stored, in thousandths: key hashes are spread evenly.
+    pub fn permille(&self) -> u32 {
+        let part = |span: &SnapshotSpan| match span.next {
+            None => 4096,
+            Some(next) => {
+                let bytes = next.as_bytes();
+                u32::from(u16::from_be_bytes([bytes[0], bytes[1]])) % 4096
+            }
+        };
+        self.spans.iter().map(part).sum::<u32>() * 1000 / (4096 * SNAPSHOT_SPANS as u32)
+    }
+
+    /// Says whether nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        self.spans.iter().all(|span| span.next.is_none())
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapshotOutput {
+    /// Ask a peer.
+    Ask {
+        /// Whom.
+        peer: PeerId,
+        /// For the answer.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+    /// A snapshot was chosen: store its progress. Whatever was stored of another one is to be removed.
+    Begin(Box<SnapshotProgress>),
+    /// Store these proven entries, and the progress in the same batch.
+    Store {
+        /// State keys and values.
+        entries: Vec<Entry>,
+        /// To resume from.
+        progress: Box<SnapshotProgress>,
+    },
+    /// Everything is stored. Build the tree of the stored entries, compare its root, and make this the head.
+    Complete(Box<SnapshotManifest>),
+    /// Hold something against a peer.
+    Report {
+        /// Whom.
+        peer: PeerId,
+        /// What.
+        offence: Offence,
+    },
+}
+
+#[derive(Debug, Default)]
+struct SnapshotPeer {
+    /// The request under way, since when, and for which span; `None` for the manifest.
+    asked: Option<(RequestId, u64, Option<usize>)>,
+    quiet_until_ms: u64,
+    /// It does not have this snapshot.
+    without: bool,
+}
+
+/// Plans the download of a snapshot. Pure; `now_ms` is a clock that does not go back. One request is under way to a
+/// peer at a time, and one for a span.
+#[derive(Debug)]
+pub struct SnapshotSync {
+    chain_id: ChainId,
+    progress: Option<SnapshotProgress>,
+    complete: bool,
+    peers: BTreeMap<PeerId, SnapshotPeer>,
+    requests: RequestIds,
+    out: Vec<SnapshotOutput>,
+}
+
+impl SnapshotSync {
+    /// Starts, or goes on with what was stored.
+    pub fn new(chain_id: ChainId, progress: Option<SnapshotProgress>) -> Self {
+        Self {
+            chain_id,
+            progress,
+            complete: false,
+            peers: BTreeMap::new(),
+            requests: RequestIds::new(Planner::Snapshots),
+            out: Vec::new(),
+        }
+    }
+
+    /// Returns how far it is.
+    pub fn progress(&self) -> Option<&SnapshotProgress> {
+        self.progress.as_ref()
+    }
+
+    /// A peer can be talked to.
+    pub fn connected(&mut self, now_ms: u64, peer: PeerId) -> Vec<SnapshotOutput> {
+        if self.peers.len() < SNAPSHOT_PEERS_MAX {
+            self.peers.entry(peer).or_default();
+        }
+        self.finish(now_ms)
+    }
+
+    /// A peer is gone.
+    pub fn disconnected(&mut self, now_ms: u64, peer: &PeerId) -> Vec<SnapshotOutput> {
+        self.peers.remove(peer);
+        self.finish(now_ms)
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<SnapshotOutput> {
+        self.finish(now_ms)
+    }
+
+    /// A request of this planner ended; see [`Planner::of`].
+    pub fn answered(
+        &mut self,
+        now_ms: u64,
+        id: RequestId,
+        outcome: Result<Response, RequestFailure>,
+        trust: &mut dyn SnapshotTrust,
+    ) -> Vec<SnapshotOutput> {
+        let asked = |peer: &SnapshotPeer| peer.asked.is_some_and(|(other, ..)| other == id);
+        let found = self.peers.iter_mut().find(|(_, peer)| asked(peer));
+        if let Some((name, peer)) = found
+            && let Some((_, _, span)) = peer.asked.take()
+        {
+            let name = name.clone();
+            match self.take_answer(span, outcome, trust) {
+                Ok(true) => {}
+                Ok(false) => self.pause(now_ms, &name, span.is_some()),
+                Err(Some(offence)) => {
+                    self.pause(now_ms, &name, false);
+                    self.out.push(SnapshotOutput::Report { peer: name, offence });
+                }
+                Err(None) => self.pause(now_ms, &name, false),
+            }
+        }
+        self.finish(now_ms)
+    }
+
+    fn pause(&mut self, now_ms: u64, peer: &PeerId, without: bool) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.quiet_until_ms = now_ms.saturating_add(SNAPSHOT_PAUSE_MS);
+            peer.without |= without;
+        }
+    }
+
+    /// Returns whether the peer had it; an error when it failed, with what it is to be blamed for.
+    fn take_answer(
+        &mut self,
+        span: Option<usize>,
+        outcome: Result<Response, RequestFailure>,
+        trust: &mut dyn SnapshotTrust,
+    ) -> Result<bool, Option<Offence>> {
+        match (span, outcome) {
+            (_, Err(_)) => Err(None),
+            (_, Ok(Response::Unavailable)) => Ok(false),
+            (None, Ok(Response::SnapshotManifest(bytes))) => {
+                let manifest = SnapshotManifest::decode(&bytes).map_err(|_| Offence::Malformed)?;
+                if !manifest.is_consistent(&self.chain_id) || trust.check(&manifest).is_err() {
+                    return Err(Some(Offence::Invalid));
+                }
+                if self.progress.is_none() {
+                    let progress = SnapshotProgress::new(manifest);
+                    self.out.push(SnapshotOutput::Begin(Box::new(progress.clone())));
+                    self.progress = Some(progress);
+                }
+                Ok(true)
+            }
+            (Some(at), Ok(Response::SnapshotChunk(bytes))) => {
+                let Some(progress) = &mut self.progress else { return Ok(true) };
+                let root = progress.manifest.next.header.state_root;
+                let Some(span) = progress.spans.get_mut(at) else { return Ok(true) };
+                let Some(from) = span.next else { return Ok(true) };
+                let chunk = decode_chunk(&bytes).map_err(|_| Offence::Malformed)?;
+                if chunk.from != from || chunk.to > span.to {
+                    return Err(Some(Offence::Lied));
+                }
+                chunk.verify(&root).map_err(|_| Offence::Invalid)?;
+                // One that ends early ends with an entry, so that there are no more chunks than entries.
+                let last = chunk.entries.last().map(|(key, _)| purlin_state::key_hash(key));
+                if chunk.to != span.to && last != Some(chunk.to) {
+                    return Err(Some(Offence::Lied));
+                }
+                span.next = if chunk.to == span.to { None } else { successor(&chunk.to) };
+                let progress = Box::new(progress.clone());
+                self.out.push(SnapshotOutput::Store { entries: chunk.entries, progress });
+                Ok(true)
+            }
+            (_, Ok(_)) => Err(Some(Offence::Lied)),
+        }
+    }
+
+    /// Ends every input: gives up what takes too long, asks for what is missing.
+    fn finish(&mut self, now_ms: u64) -> Vec<SnapshotOutput> {
+        for peer in self.peers.values_mut() {
+            if let Some((_, at, _)) = peer.asked
+                && now_ms >= at.saturating_add(SNAPSHOT_TIMEOUT_MS)
+            {
+                peer.asked = None;
+                peer.quiet_until_ms = now_ms.saturating_add(SNAPSHOT_PAUSE_MS);
+            }
+        }
+        if let Some(progress) = &self.progress
+            && progress.is_complete()
+        {
+            if !self.complete {
+                self.complete = true;
+                self.out.push(SnapshotOutput::Complete(Box::new(progress.manifest.clone())));
+            }
+            return std::mem::take(&mut self.out);
+        }
+        if !self.peers.is_empty() && self.peers.values().all(|peer| peer.without) {
+            // Nobody has it any more: another one is chosen.
+            self.progress = None;
+            self.peers.values_mut().for_each(|peer| peer.without = false);
+        }
+        self.ask(now_ms);
+        std::mem::take(&mut self.out)
+    }
+
+    fn ask(&mut self, now_ms: u64) {
+        let mut under_way: Vec<Option<usize>> =
+            self.peers.values().filter_map(|peer| peer.asked.map(|(_, _, span)| span)).collect();
+        for (name, peer) in &mut self.peers {
+            if peer.asked.is_some() || peer.without || now_ms < peer.quiet_until_ms {
+                continue;
+            }
+            let (span, request) = match &self.progress {
+                None => (None, Request::SnapshotManifest { height: None }),
+                Some(progress) => {
+                    let free = |(at, span): &(usize, &SnapshotSpan)| {
+                        span.next.is_some() && !under_way.contains(&Some(*at))
+                    };
+                    let Some((at, span)) = progress.spans.iter().enumerate().find(free) else { continue };
+                    let Some(from) = span.next else { continue };
+                    let root = progress.manifest.next.header.state_root;
+                    (Some(at), Request::SnapshotChunk { root, from, to: span.to })
+                }
+            };
+            let id = self.requests.give();
+            peer.asked = Some((id, now_ms, span));
+            under_way.push(span);
+            self.out.push(SnapshotOutput::Ask { peer: name.clone(), id, request });
+        }
+    }
+}
+
+/// Returns the bytes for [`Response::SnapshotChunk`].
+pub fn encode_chunk(chunk: &RangeChunk) -> Vec<u8> {
+    codec::encode(chunk)
+}
+
+/// Reads a chunk that a peer sent; nothing is verified.
+pub fn decode_chunk(bytes: &[u8]) -> Result<RangeChunk, DecodeError> {
+    codec::decode(bytes, SNAPSHOT_CHUNK_BYTES_MAX)
+}
+
+fn successor(hash: &Hash32) -> Option<Hash32> {
+    let mut bytes = *hash.as_bytes();
+    for byte in bytes.iter_mut().rev() {
+        let (next, carry) = byte.overflowing_add(1);
+        *byte = next;
+        if !carry {
+            return Some(Hash32::new(bytes));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;
