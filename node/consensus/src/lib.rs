@@ -5,25 +5,30 @@
 //! timers, talks to peers. So an engine can be replayed and simulated, and never waits for anything.
 //!
 //! ```
-//! use purlin_consensus::{BlockId, ConsensusEngine, Effect, Head, Input, SoloConfig, SoloEngine, WhenEmpty};
-//! use purlin_consensus::{Height, TimestampMs};
-//! let genesis = Head {
+//! use purlin_consensus::{BlockId, ConsensusEngine, Effect, Head, Height, Input, MemorySigner, TimestampMs};
+//! use purlin_consensus::{SoloConfig, SoloEngine, WhenEmpty};
+//! use purlin_primitives::{Seal, SecretKey};
+//! let head = Head {
 //!     height: Height::ZERO, id: BlockId::ZERO, time: TimestampMs::new(1_000), anchored: false,
 //! };
-//! let mut engine = SoloEngine::new(SoloConfig::default());
+//! let signer = MemorySigner::new(SecretKey::from_bytes(&[1; 32])?);
+//! let mut engine = SoloEngine::new(SoloConfig::default(), Box::new(signer));
 //! let now = TimestampMs::new(5_000);
-//! engine.handle(now, Input::Started { head: genesis, uncertified: None });
+//! let validators = Default::default();
+//! engine.handle(now, Input::Started { head, uncertified: None, validators, records: vec![] });
 //! let effects = engine.handle(now, Input::TransactionsWaiting);
-//! let (height, time) = (Height::new(1), now);
-//! assert!(effects.contains(&Effect::BuildProposal { height, time, when_empty: WhenEmpty::Skip }));
+//! let (height, time, seal) = (Height::new(1), now, Seal::FIRST_ROUND);
+//! assert!(effects.contains(&Effect::BuildProposal { height, time, seal, when_empty: WhenEmpty::Skip }));
+//! # Ok::<(), purlin_primitives::KeyError>(())
 //! ```
 //!
-//! Engines: [`SoloEngine`], one validator; [`NoEngine`], which decides nothing, for a node that only serves what
-//! it has; [`ScriptedEngine`], for tests of a driver. What the next ones need of this port is told in
-//! [`ConsensusEngine`].
+//! Engines: [`PosEngine`], proof of stake with final blocks; [`SoloEngine`], its rules for one validator alone;
+//! [`NoEngine`], which decides nothing, for a node that only serves what it has; [`ScriptedEngine`], for tests of a
+//! driver. What the next ones need of this port is told in [`ConsensusEngine`].
 #![forbid(unsafe_code)]
 
 mod port;
+mod pos;
 mod solo;
 mod twins;
 
@@ -31,6 +36,7 @@ pub use port::{
     Announcement, ConsensusEngine, Effect, Head, Input, Notice, Proposal, SignError, TimerId, Verdict,
     VoteSigner, WhenEmpty,
 };
+pub use pos::{MESSAGE_BYTES_MAX, PosConfig, PosEngine, TIMEOUT_MS_MAX};
 pub use purlin_primitives::{BlockId, Height, TimestampMs};
 pub use solo::{CLOCK_WAIT_MS_MAX, SoloConfig, SoloEngine};
-pub use twins::{NoEngine, ScriptLog, ScriptedEngine};
+pub use twins::{MemorySigner, NoEngine, ScriptLog, ScriptedEngine};

@@ -41,8 +41,12 @@ impl Proposal {
 /// Result of [`Effect::ValidateBlock`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its header and every transaction are right.
-    Valid,
+    /// Its header and every transaction are right, as far as the seal and the proposer are not concerned: what
+    /// those must be is known to the engine.
+    Valid {
+        /// Its header.
+        header: Box<BlockHeader>,
+    },
     /// It breaks a rule; whoever proposed it is at fault.
     Invalid {
         /// Which rule.
@@ -109,6 +113,8 @@ pub enum Input {
         header: Box<BlockHeader>,
         /// What is claimed to show it.
         certificate: Certificate,
+        /// Who sent the certificate, as the network names it.
+        from: Vec<u8>,
     },
     /// A timer went off.
     TimerElapsed {
@@ -204,6 +210,11 @@ pub enum Notice {
         /// Which round.
         round: u32,
     },
+    /// A step of the engine failed in a way that it survives.
+    Fault {
+        /// What went wrong.
+        detail: String,
+    },
 }
 
 /// What an engine wants done. Effects are carried out in order.
@@ -222,7 +233,7 @@ pub enum Effect {
         when_empty: WhenEmpty,
     },
     /// Fetch, check and execute a block that somebody proposed. Answered by [`Input::BlockValidated`], once,
-    /// which may be never when nobody has it.
+    /// which may be never when nobody has it. May be asked again for the same block, which is as good as once.
     ValidateBlock {
         /// Which.
         block: BlockId,

@@ -1,10 +1,12 @@
-//! Engines for nodes and tests that must not decide by themselves.
+//! Engines for nodes and tests that must not decide by themselves, and a signer for tests that do.
 
-use purlin_primitives::TimestampMs;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use purlin_primitives::{
+    BlockProposal, Height, PublicKey, SecretKey, SignedProposal, SignedVote, TimestampMs, Vote, VoteKind,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::port::{ConsensusEngine, Effect, Input};
+use crate::port::{ConsensusEngine, Effect, Input, SignError, VoteSigner};
 
 /// Decides nothing: the node serves what it has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,7 +50,65 @@ impl ConsensusEngine for ScriptedEngine {
     }
 
     fn handle(&mut self, _now: TimestampMs, input: Input) -> Vec<Effect> {
-        self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(input);
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(input);
         self.script.pop_front().unwrap_or_default()
+    }
+}
+
+/// What a [`MemorySigner`] signed: height, round, and which vote; `None` is a proposal.
+type SignedAt = (Height, u32, Option<VoteKind>);
+
+#[derive(Debug, Default)]
+struct Signed {
+    at: BTreeMap<SignedAt, Vec<u8>>,
+    refusal: Option<SignError>,
+}
+
+/// Signs with a key and remembers in memory what it signed, without bound: for tests. Clones share the memory, as
+/// a restarted process shares its file.
+#[derive(Debug, Clone)]
+pub struct MemorySigner {
+    key: SecretKey,
+    signed: Arc<Mutex<Signed>>,
+}
+
+impl MemorySigner {
+    /// Makes a signer that has signed nothing.
+    pub fn new(key: SecretKey) -> Self {
+        Self { key, signed: Arc::default() }
+    }
+
+    /// Makes every later signature fail.
+    pub fn refuse_with(&self, error: SignError) {
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner).refusal = Some(error);
+    }
+
+    fn remember(&self, at: SignedAt, bytes: Vec<u8>) -> Result<(), SignError> {
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &signed.refusal {
+            return Err(error.clone());
+        }
+        if *signed.at.entry(at).or_insert_with(|| bytes.clone()) != bytes {
+            return Err(SignError::Conflict { detail: format!("something else at {at:?}") });
+        }
+        Ok(())
+    }
+}
+
+impl VoteSigner for MemorySigner {
+    fn public_key(&self) -> PublicKey {
+        self.key.public_key()
+    }
+
+    fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {
+        let digest = vote.signing_hash().as_bytes().to_vec();
+        self.remember((vote.height, vote.round, Some(vote.kind)), digest)?;
+        Ok(self.key.sign_vote(vote))
+    }
+
+    fn sign_proposal(&mut self, proposal: BlockProposal) -> Result<SignedProposal, SignError> {
+        let digest = proposal.signing_hash().as_bytes().to_vec();
+        self.remember((proposal.height, proposal.round, None), digest)?;
+        Ok(self.key.sign_proposal(proposal))
     }
 }

@@ -1,7 +1,9 @@
 //! A driver that carries effects out at once, under a clock that the test turns.
 
 use super::*;
-use purlin_primitives::{AccountId, Hash32, SecretKey};
+use crate::MemorySigner;
+use purlin_primitives::{AccountId, Hash32, SecretKey, ValidatorSet};
+use std::sync::Arc;
 
 struct Driver {
     engine: SoloEngine,
@@ -24,6 +26,11 @@ struct Driver {
 
 const GENESIS_TIME: u64 = 1_000;
 
+fn started(head: Head, uncertified: Option<BlockHeader>) -> Input {
+    let validators = Arc::new(ValidatorSet::default());
+    Input::Started { head, uncertified: uncertified.map(Box::new), validators, records: vec![] }
+}
+
 impl Driver {
     fn new(config: SoloConfig, now: u64) -> Self {
         let tip = Head {
@@ -33,7 +40,10 @@ impl Driver {
             anchored: false,
         };
         let mut driver = Self {
-            engine: SoloEngine::new(config),
+            engine: SoloEngine::new(
+                config,
+                Box::new(MemorySigner::new(SecretKey::from_bytes(&[1; 32]).unwrap())),
+            ),
             now,
             pool: 0,
             block_max: 100,
@@ -47,7 +57,7 @@ impl Driver {
             notices: vec![],
             log: vec![],
         };
-        driver.input(Input::Started { head: tip, uncertified: None });
+        driver.input(started(tip, None));
         driver
     }
 
@@ -59,7 +69,7 @@ impl Driver {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::BuildProposal { height, time, when_empty } => {
+            Effect::BuildProposal { height, time, seal, when_empty } => {
                 assert_eq!(height, self.tip.height.next());
                 assert!(time > self.tip.time, "block time must increase");
                 self.log.push("build");
@@ -78,6 +88,7 @@ impl Driver {
                     transactions_root: Hash32::ZERO,
                     state_root: Hash32::ZERO,
                     receipts_root: Hash32::ZERO,
+                    seal,
                 };
                 let proposal = Proposal { id: header.id(), header, anchored: count == 0 };
                 self.transactions.push(count);
@@ -93,15 +104,12 @@ impl Driver {
                     self.commit();
                 }
             }
-            Effect::Sign(SigningRequest::Block { header, id }) => {
-                assert_eq!(header.id(), id);
-                assert!(self.headers.contains(&header), "signed before it was durable");
-                self.log.push("sign");
-                let signature = SecretKey::from_bytes(&[1; 32]).unwrap().sign_block(&header);
-                self.input(Input::Signed { block: id, height: header.height, signature });
-            }
             Effect::Certify { certificate } => {
-                assert_eq!(certificate.signatures.len(), 1);
+                let [signature] = &certificate.signatures[..] else { panic!("{certificate:?}") };
+                let header = self.headers.last().expect("certified before it was durable");
+                assert!(certificate.is_for(header));
+                assert_eq!(signature.public_key, SecretKey::from_bytes(&[1; 32]).unwrap().public_key());
+                certificate.verify_signatures(&header.chain_id).unwrap();
                 self.log.push("certify");
                 self.certified.push(certificate.height);
             }
@@ -120,7 +128,11 @@ impl Driver {
     fn commit(&mut self) {
         let proposal = self.undurable.remove(0);
         self.headers.push(proposal.header.clone());
-        self.input(Input::Committed { head: proposal.head(), header: Box::new(proposal.header) });
+        self.input(Input::Committed {
+            head: proposal.head(),
+            header: Box::new(proposal.header),
+            validators: Arc::new(ValidatorSet::default()),
+        });
     }
 
     fn submit(&mut self, count: usize) {
@@ -146,10 +158,10 @@ fn instant() -> SoloConfig {
 }
 
 #[test]
-fn a_block_is_durable_then_signed_then_published() {
+fn a_block_is_durable_then_certified_then_published() {
     let mut driver = Driver::new(instant(), 10_000);
     driver.submit(3);
-    assert_eq!(driver.log, ["build", "commit", "sign", "certify", "publish"]);
+    assert_eq!(driver.log, ["build", "commit", "certify", "publish"]);
     assert_eq!(driver.transactions, [3]);
     assert_eq!(driver.headers[0].time, TimestampMs::new(10_000));
 }
@@ -253,10 +265,42 @@ fn a_head_without_certificate_is_signed_at_start() {
     driver.submit(1);
     let header = driver.headers[0].clone();
     let head = driver.tip;
-    let mut engine = SoloEngine::new(instant());
-    let started = Input::Started { head, uncertified: Some(Box::new(header.clone())) };
+    let mut engine =
+        SoloEngine::new(instant(), Box::new(MemorySigner::new(SecretKey::from_bytes(&[1; 32]).unwrap())));
+    let started = started(head, Some(header.clone()));
     let effects = engine.handle(TimestampMs::new(20_000), started);
-    assert_eq!(effects[0], Effect::Sign(SigningRequest::Block { id: header.id(), header: Box::new(header) }));
+    let Effect::Certify { certificate } = &effects[0] else { panic!("{effects:?}") };
+    assert!(certificate.is_for(&header));
+}
+
+#[test]
+fn a_block_waits_for_its_parent_to_be_durable() {
+    let mut driver = Driver::new(instant(), 10_000);
+    driver.fast_disk = false;
+    driver.submit(200);
+    driver.advance(10);
+    assert_eq!(driver.log, ["build", "commit", "build"]);
+    driver.commit();
+    driver.advance(10);
+    assert_eq!(driver.log[3..], ["certify", "publish", "commit"]);
+}
+
+#[test]
+fn a_refused_signature_stops_the_node() {
+    for error in [
+        SignError::Conflict { detail: "block 7".to_owned() },
+        SignError::Failed { detail: "no space".to_owned() },
+    ] {
+        let mut driver = Driver::new(instant(), 10_000);
+        driver.submit(1);
+        let header = driver.headers[0].clone();
+        let signer = MemorySigner::new(SecretKey::from_bytes(&[1; 32]).unwrap());
+        signer.refuse_with(error);
+        let mut engine = SoloEngine::new(instant(), Box::new(signer));
+        let effects = engine.handle(TimestampMs::new(20_000), started(driver.tip, Some(header)));
+        assert!(matches!(&effects[..], [Effect::Halt { .. }]), "{effects:?}");
+        assert_eq!(engine.handle(TimestampMs::new(20_001), Input::TransactionsWaiting), []);
+    }
 }
 
 #[test]
