@@ -190,6 +190,7 @@ fn check_parent(height: Height, block: BlockId, parent: BlockId) -> Result<(), C
     if block == parent {
         return Ok(());
     }
-    let detail = format!("the block at height {height} is {block}; the one above names {parent} as its parent");
+    let detail =
+        format!("the block at height {height} is {block}; the one above names {parent} as its parent");
     Err(ChainError::Inconsistent { detail })
 }

@@ -147,9 +147,7 @@ pub(crate) fn entries<S: KeyValueStore>(store: Arc<S>) -> impl Iterator<Item = R
 }
 
 /// Walks all of a state.
-pub(crate) fn state_entries(
-    state: Arc<dyn StateReader>,
-) -> impl Iterator<Item = Result<Entry, ChainError>> {
+pub(crate) fn state_entries(state: Arc<dyn StateReader>) -> impl Iterator<Item = Result<Entry, ChainError>> {
     const PAGE: usize = 1024;
     let mut cursor = Some(Vec::new());
     let mut page = Vec::new().into_iter();

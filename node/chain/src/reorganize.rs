@@ -214,7 +214,12 @@ impl<S: KeyValueStore> Chain<S> {
         self.each_record(Column::Events, height, |key, bytes| {
             for stored in records::decode::<Vec<StoredEvent>>(Column::Events, key, bytes)? {
                 let StoredEvent { transaction, position, event } = stored;
-                events.push(EventRecord { cursor: EventCursor { height, index }, transaction, position, event });
+                events.push(EventRecord {
+                    cursor: EventCursor { height, index },
+                    transaction,
+                    position,
+                    event,
+                });
                 index += 1;
             }
             Ok(())

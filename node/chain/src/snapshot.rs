@@ -104,13 +104,7 @@ pub(crate) struct HistoricState<S> {
 }
 
 impl<S: KeyValueStore> HistoricState<S> {
-    pub(crate) fn new(
-        store: Arc<S>,
-        newer: Snapshot<S>,
-        height: Height,
-        head: Height,
-        kept: Kept,
-    ) -> Self {
+    pub(crate) fn new(store: Arc<S>, newer: Snapshot<S>, height: Height, head: Height, kept: Kept) -> Self {
         Self { store, newer, height, head, kept }
     }
 

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use purlin_state::{
-    Column, Durability, Entry, KeyValueStore, Order, StoreError, WriteBatch, WriteOperation,
-};
+use purlin_state::{Column, Durability, Entry, KeyValueStore, Order, StoreError, WriteBatch, WriteOperation};
 
 type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
@@ -178,7 +176,11 @@ mod tests {
                         let scan = |store: &dyn KeyValueStore| {
                             store.scan(Column::Undo, &from, to, order, limit).unwrap()
                         };
-                        assert_eq!(scan(&staged), scan(&expected), "seed {seed} round {round} {from:?} {to:?}");
+                        assert_eq!(
+                            scan(&staged),
+                            scan(&expected),
+                            "seed {seed} round {round} {from:?} {to:?}"
+                        );
                     }
                 }
                 assert_eq!(
@@ -196,7 +198,9 @@ mod tests {
     #[test]
     fn staged_bytes_are_those_of_the_batch() {
         let staged = StagedStore::new(Arc::new(MemoryStore::new()));
-        for (key, value) in [(&b"a"[..], Some(&b"123"[..])), (b"bc", Some(b"1")), (b"a", None), (b"bc", Some(b"12"))] {
+        for (key, value) in
+            [(&b"a"[..], Some(&b"123"[..])), (b"bc", Some(b"1")), (b"a", None), (b"bc", Some(b"12"))]
+        {
             let mut batch = WriteBatch::default();
             match value {
                 Some(value) => batch.put(Column::Meta, key, value),

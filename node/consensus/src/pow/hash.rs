@@ -132,7 +132,10 @@ mod tests {
         let found = search(&DoubleSha256, &template, 0..100_000).unwrap();
         assert_eq!(search(&Plain, &template, 0..100_000), Some(found), "with and without a shortcut");
         assert!(meets_own_target(&DoubleSha256, &header(0x2000_ffff, found)));
-        assert_eq!((0..found).filter(|n| meets_own_target(&DoubleSha256, &header(0x2000_ffff, *n))).count(), 0);
+        assert_eq!(
+            (0..found).filter(|n| meets_own_target(&DoubleSha256, &header(0x2000_ffff, *n))).count(),
+            0
+        );
         assert_eq!(search(&DoubleSha256, &template, 0..found), None);
         assert_eq!(search(&DoubleSha256, &template, found..found + 1), Some(found));
         assert_eq!(search(&DoubleSha256, &template, u64::MAX..0), None);

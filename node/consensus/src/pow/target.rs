@@ -39,7 +39,8 @@ impl Target {
         let mantissa = bits & 0x007f_ffff;
         // The sign counts even where the length cuts the mantissa off: Core calls it negative only when
         // something is left, and zero is refused anyway.
-        let (mantissa, shift) = if length <= 3 { (mantissa >> (8 * (3 - length)), 0) } else { (mantissa, length - 3) };
+        let (mantissa, shift) =
+            if length <= 3 { (mantissa >> (8 * (3 - length)), 0) } else { (mantissa, length - 3) };
         if mantissa == 0 {
             return Err(CompactTargetError::Zero(bits));
         }
@@ -199,7 +200,9 @@ mod tests {
         assert_eq!(Target::MAX.to_compact(), 0x2100_ffff);
         assert_eq!(Target::MIN.to_compact(), 0x0101_0000);
         for shift in 0..256 {
-            for mantissa in [1u32, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7f_ffff, 0x80_0000, 0xff_ffff, u32::MAX] {
+            for mantissa in
+                [1u32, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7f_ffff, 0x80_0000, 0xff_ffff, u32::MAX]
+            {
                 let target = Target::new(U256::from_u32(mantissa).unbounded_shl_vartime(shift));
                 let rounded = Target::from_compact(target.to_compact()).unwrap();
                 assert!(rounded <= target, "{target:?}");
