@@ -50,8 +50,10 @@ impl Schedule {
         // 256 bits times 17 bits; shifted by less than 240 that fits 512 bits, and shifted by more it is above
         // every limit, because it is at least 2^16.
         let product = self.anchor.number().resize::<{ U512::LIMBS }>().wrapping_mul(&U512::from_u64(factor));
+        if shift >= 240 {
+            return self.limit;
+        }
         let shifted = match u32::try_from(shift) {
-            Ok(left) if left >= 240 => return self.limit,
             Ok(left) => product.unbounded_shl_vartime(left),
             Err(_) => product.unbounded_shr_vartime(u32::try_from(-shift).unwrap_or(u32::MAX)),
         };

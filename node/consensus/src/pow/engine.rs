@@ -152,8 +152,10 @@ impl PowEngine {
             }
         }
         let full = new > 0 && headers.len() == HEADERS_PER_ANSWER_MAX && self.resume.is_none();
-        // An answer that does not fit is not followed by the same question.
-        if full || (orphan && !answered) {
+        // An answer that does not fit is not followed by the same question, nor is there one to whoever follows
+        // another chain.
+        let strange = self.reported.iter().any(|peer| peer == from);
+        if full || (orphan && !answered && !strange) {
             self.request(from, effects);
         }
     }
@@ -437,7 +439,11 @@ impl PowEngine {
         let mut lowest = None;
         if let Some(best) = self.tree.best() {
             let (ancestor, branch) = self.tree.branch(best);
-            let open = branch.iter().filter(|entry| entry.body != Body::Valid);
+            let head = self.tree.head_entry().work;
+            // What makes the branch heavier is needed at once; of what follows only so much ahead, because the
+            // driver holds it until it is stored.
+            let enough = branch.partition_point(|entry| entry.work <= head) + VALIDATIONS_MAX;
+            let open = branch.iter().take(enough).filter(|entry| entry.body != Body::Valid);
             for entry in open.take(VALIDATIONS_MAX) {
                 lowest = lowest.or(Some(entry.id));
                 if let (Body::Unknown, Some(header)) = (entry.body, &entry.header) {

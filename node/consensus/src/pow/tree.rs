@@ -586,7 +586,9 @@ impl HeaderTree {
                 self.children.remove(&(entry.parent, id));
             }
             let above: Vec<_> = self.children_of(&id).collect();
-            above.into_iter().for_each(|child| drop(self.children.remove(&(id, child))));
+            for child in above {
+                self.children.remove(&(id, child));
+            }
         }
         removed
     }
@@ -609,6 +611,10 @@ impl HeaderTree {
                 step *= 2;
             }
         }
+        // So that a peer whose chain leaves ours below the tree answers with something that shows it.
+        if locator.last() != Some(&self.rules.genesis) {
+            locator.push(self.rules.genesis);
+        }
         locator
     }
 
@@ -628,3 +634,6 @@ impl HeaderEntry {
 fn work_key(entry: &HeaderEntry) -> (Work, Reverse<u64>, BlockId) {
     (entry.work, Reverse(entry.sequence), entry.id)
 }
+
+#[cfg(test)]
+pub(super) mod tests;
