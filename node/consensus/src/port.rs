@@ -71,7 +71,7 @@ pub enum Input {
         uncertified: Option<Box<BlockHeader>>,
         /// Who decides the next height.
         validators: Arc<ValidatorSet>,
-        /// What [`Effect::Record`] kept and no later [`Effect::Commit`] made superfluous, oldest first.
+        /// What [`VoteSigner::record`] kept durably of the height after the head, oldest first. Others do no harm.
         records: Vec<Vec<u8>>,
     },
     /// At least one transaction waits in the pool. May be repeated.
@@ -158,19 +158,28 @@ pub enum SignError {
     },
 }
 
-/// Signs what an engine decides, with the validator's key.
+/// Signs what an engine decides, with the validator's key, and keeps what led to it.
 ///
 /// The one effect that an engine waits for: a vote is counted and published with its signature, so there is no
-/// state in between. An implementation makes what it signs durable before it returns (DESIGN 1.4), and refuses
-/// whatever contradicts an earlier signature. The same thing may be signed again.
+/// state in between. An implementation makes what it signs durable before it returns (DESIGN 1.4), together with
+/// all that was recorded before, and refuses whatever contradicts an earlier signature. The same thing may be signed
+/// again.
+///
+/// Records and signatures belong into one file, written and synced at once. If a signature could outlive the records
+/// that led to it, a validator would come to another vote after a crash, which is refused, and stay silent in that
+/// round; when a third of the power does, the round never ends.
 pub trait VoteSigner: Send {
     /// Returns the key.
     fn public_key(&self) -> PublicKey;
 
-    /// Records a vote durably, then signs it.
+    /// Keeps bytes for [`Input::Started`] after a crash, durable with the next signature at the latest. Records of
+    /// lower heights may be forgotten; a failure to write shows at the next signature.
+    fn record(&mut self, height: Height, bytes: Vec<u8>);
+
+    /// Makes the records and a vote durable, then signs it.
     fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError>;
 
-    /// Records a proposal durably, then signs it.
+    /// Makes the records and a proposal durable, then signs it.
     fn sign_proposal(&mut self, proposal: BlockProposal) -> Result<SignedProposal, SignError>;
 }
 
@@ -254,13 +263,14 @@ pub enum Effect {
         /// What shows that it is final, when the engine has it before the block is stored.
         certificate: Option<Certificate>,
     },
-    /// Keep for [`Input::Started`] after a crash. Durable before any later [`Effect::Publish`] is carried out;
-    /// forgotten when a block of this height is committed.
-    Record {
-        /// Height being decided.
+    /// Keep the body of a built or validated block for after a crash: durable before any later
+    /// [`Effect::Publish`] is carried out, forgotten when a block of this height is committed. When all validators
+    /// lose power at once, those who precommitted it must be able to show it: nothing else can be decided any more.
+    KeepBody {
+        /// Which.
+        block: BlockId,
+        /// Its height.
         height: Height,
-        /// Encoded by the engine.
-        bytes: Vec<u8>,
     },
     /// Keep a committed block's certificate; from here on the block is reported as final.
     Certify {

@@ -141,6 +141,10 @@ impl PosEngine {
         self.effects.push(Effect::Halt { reason });
     }
 
+    fn report(&mut self, notice: Notice) {
+        self.effects.push(Effect::Report(notice));
+    }
+
     fn started(&mut self, now: TimestampMs, head: Head, records: &[Vec<u8>], validators: Arc<ValidatorSet>) {
         let mut entries = Vec::new();
         for bytes in records {
@@ -395,8 +399,5 @@ impl ConsensusEngine for PosEngine {
     }
 }
 
-impl PosEngine {
-    fn report(&mut self, notice: Notice) {
-        self.effects.push(Effect::Report(notice));
-    }
-}
+#[cfg(test)]
+mod tests;

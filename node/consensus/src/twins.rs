@@ -62,10 +62,14 @@ type SignedAt = (Height, u32, Option<VoteKind>);
 struct Signed {
     at: BTreeMap<SignedAt, Vec<u8>>,
     refusal: Option<SignError>,
+    /// With their heights, oldest first.
+    records: Vec<(Height, Vec<u8>)>,
+    /// How many of them a signature made durable.
+    durable: usize,
 }
 
-/// Signs with a key and remembers in memory what it signed, without bound: for tests. Clones share the memory, as
-/// a restarted process shares its file.
+/// Signs with a key and remembers in memory what it signed and records of the last height, without bound: for
+/// tests. Clones share the memory, as a restarted process shares its file.
 #[derive(Debug, Clone)]
 pub struct MemorySigner {
     key: SecretKey,
@@ -83,6 +87,14 @@ impl MemorySigner {
         self.signed.lock().unwrap_or_else(PoisonError::into_inner).refusal = Some(error);
     }
 
+    /// Loses what no signature made durable, as a crash does, and returns the other records.
+    pub fn crash(&self) -> Vec<Vec<u8>> {
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let durable = signed.durable;
+        signed.records.truncate(durable);
+        signed.records.iter().map(|(_, bytes)| bytes.clone()).collect()
+    }
+
     fn remember(&self, at: SignedAt, bytes: Vec<u8>) -> Result<(), SignError> {
         let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = &signed.refusal {
@@ -91,6 +103,7 @@ impl MemorySigner {
         if *signed.at.entry(at).or_insert_with(|| bytes.clone()) != bytes {
             return Err(SignError::Conflict { detail: format!("something else at {at:?}") });
         }
+        signed.durable = signed.records.len();
         Ok(())
     }
 }
@@ -98,6 +111,15 @@ impl MemorySigner {
 impl VoteSigner for MemorySigner {
     fn public_key(&self) -> PublicKey {
         self.key.public_key()
+    }
+
+    fn record(&mut self, height: Height, bytes: Vec<u8>) {
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        if signed.records.last().is_some_and(|(last, _)| *last < height) {
+            signed.records.clear();
+            signed.durable = 0;
+        }
+        signed.records.push((height, bytes));
     }
 
     fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use crate::edges::NOT_FOLLOWED;
 use crate::files::relative;
 
 /// A crate of the workspace.
@@ -19,7 +20,8 @@ pub struct Crate {
     pub dependencies: BTreeSet<String>,
     /// Packages it names for its tests only.
     pub dev_dependencies: BTreeSet<String>,
-    /// Every package that is linked into it, through others too; not for its tests.
+    /// Every package that is linked into it, through others too; not for its tests, and not along the few edges
+    /// that `edges.rs` excepts.
     pub reaches: BTreeSet<String>,
 }
 
@@ -45,15 +47,20 @@ pub fn read(root: &Path) -> Result<Vec<Crate>> {
                 wanted.map(|one| one.name.clone()).collect()
             };
             let folder = package.manifest_path.parent().map(|folder| relative(root, folder.as_std_path()));
+            let folder = folder.unwrap_or_default();
+            let excepted = |from: &PackageId, to: &PackageId| {
+                let name = |id| names.get(id).copied().unwrap_or_default();
+                NOT_FOLLOWED.contains(&(folder.as_str(), name(from), name(to)))
+            };
             Crate {
                 name: package.name.to_string(),
-                folder: folder.unwrap_or_default(),
                 dependencies: named(false),
                 dev_dependencies: named(true),
-                reaches: reach(&package.id, &edges)
+                reaches: reach(&package.id, &edges, excepted)
                     .into_iter()
                     .filter_map(|id| names.get(id).map(|name| (*name).to_owned()))
                     .collect(),
+                folder,
             }
         })
         .collect();
@@ -84,11 +91,16 @@ fn linked_edges(metadata: &Metadata) -> Result<BTreeMap<&PackageId, Vec<&Package
         .collect())
 }
 
-fn reach<'a>(
-    from: &PackageId,
-    edges: &BTreeMap<&'a PackageId, Vec<&'a PackageId>>,
-) -> BTreeSet<&'a PackageId> {
-    let next = |id: &PackageId| edges.get(id).cloned().unwrap_or_default();
+/// Returns all that can be got to from `from` without an excepted edge.
+fn reach<'a, T: Ord + ?Sized>(
+    from: &'a T,
+    edges: &BTreeMap<&'a T, Vec<&'a T>>,
+    excepted: impl Fn(&T, &T) -> bool,
+) -> BTreeSet<&'a T> {
+    let next = |from: &'a T| {
+        let all = edges.get(from).into_iter().flatten().copied();
+        all.filter(|to| !excepted(from, to)).collect::<Vec<_>>()
+    };
     let mut reached = BTreeSet::new();
     let mut pending = next(from);
     while let Some(id) = pending.pop() {
@@ -97,4 +109,25 @@ fn reach<'a>(
         }
     }
     reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excepted_edge_hides_what_is_reached_by_it_alone() {
+        let edges: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
+            ("pure", vec!["core", "other"]),
+            ("core", vec!["tokio"]),
+            ("tokio", vec!["mio"]),
+        ]);
+        let excepted = |from: &str, to: &str| (from, to) == ("core", "tokio");
+        assert_eq!(reach("pure", &edges, excepted), BTreeSet::from(["core", "other"]));
+        assert_eq!(reach("pure", &edges, |_, _| false).len(), 4);
+
+        let mut second = edges;
+        second.insert("other", vec!["tokio"]);
+        assert!(reach("pure", &second, excepted).contains("mio"), "another way to the same package is found");
+    }
 }

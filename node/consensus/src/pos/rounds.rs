@@ -22,6 +22,9 @@ const INTERVAL: TimerId = TimerId(7);
 /// Most proposals of one round that wait for their block; an honest proposer makes one.
 const HELD_PER_ROUND_MAX: usize = 2;
 
+/// How many rounds a proposal waits for its block; by then it was proposed again, or is not wanted.
+const HELD_ROUNDS_MAX: u32 = 10;
+
 /// Timers 0 and 1 are those of the rules for one validator.
 fn timer_id(kind: TimerKind) -> TimerId {
     TimerId(match kind {
@@ -156,6 +159,36 @@ impl PosEngine {
         let outcomes = rounds.core.start(&steps, lend(&mut self.signer));
         self.mode = Mode::Rounds(rounds);
         self.carry_out(outcomes, None);
+        self.propose_again(&steps);
+    }
+
+    /// Sends this node's proposal of the round again after a crash. One that was built and may have been signed, and
+    /// is not on record, is proposed again.
+    fn propose_again(&mut self, steps: &[Step]) {
+        let (Some(own_key), Mode::Rounds(rounds)) = (self.own_key(), &mut self.mode) else { return };
+        let now_round = rounds.round;
+        let outcomes = if rounds.wanted == Some(now_round) && rounds.core.awaits_proposal() {
+            let built = steps.iter().find_map(|step| match step {
+                Step::Block { round, proposer, block, valid: true }
+                    if (*round, *proposer) == (now_round, own_key) =>
+                {
+                    Some(*block)
+                }
+                _ => None,
+            });
+            let Some(block) = built else { return };
+            rounds.wanted = None;
+            rounds.core.propose(now_round, block, lend(&mut self.signer))
+        } else {
+            let proposals = steps.iter().filter_map(|step| match step {
+                Step::Proposal(sent) if (sent.proposal.round, sent.public_key) == (now_round, own_key) => {
+                    Some(Outcome::Publish(Message::Proposal(sent.clone())))
+                }
+                _ => None,
+            });
+            proposals.collect()
+        };
+        self.carry_out(outcomes, None);
     }
 
     /// Gives the algorithm a step; `from` is blamed when it is a wrong certificate.
@@ -222,9 +255,14 @@ impl PosEngine {
     fn learn(&mut self, block: BlockId, known: Known) {
         let Mode::Rounds(rounds) = &mut self.mode else { return };
         rounds.blocks.insert(block, known);
-        let entry = Entry::Block(BlockSeal { block, round: known.seal_round, valid: known.valid });
         let height = rounds.height;
-        self.effects.push(Effect::Record { height, bytes: Record { height, entry }.encode() });
+        if let Some(signer) = &mut self.signer {
+            let entry = Entry::Block(BlockSeal { block, round: known.seal_round, valid: known.valid });
+            signer.record(height, Record { height, entry }.encode());
+        }
+        if known.valid {
+            self.effects.push(Effect::KeepBody { block, height });
+        }
     }
 
     /// Gives the algorithm the proposals that waited for a block.
@@ -317,7 +355,7 @@ impl PosEngine {
         rounds.round = round;
         rounds.wanted = None;
         rounds.own.clear();
-        let near = ..=round.saturating_add(ROUNDS_AHEAD_MAX);
+        let near = round.saturating_sub(HELD_ROUNDS_MAX)..=round.saturating_add(ROUNDS_AHEAD_MAX);
         rounds.held.retain(|round, _| near.contains(round));
         let now_due = rounds.held.get(&round).into_iter().flatten().map(|held| held.proposal.block);
         self.effects.extend(now_due.map(|block| Effect::ValidateBlock { block, height }));
@@ -336,7 +374,6 @@ impl PosEngine {
     fn carry_out_one(&mut self, outcome: Outcome, from: Option<&[u8]>) {
         let own_key = self.own_key();
         let Mode::Rounds(rounds) = &mut self.mode else { return };
-        let height = rounds.height;
         match outcome {
             Outcome::CancelTimers => {
                 let timers = std::mem::take(&mut rounds.timers).into_keys();
@@ -379,10 +416,6 @@ impl PosEngine {
                 }
             }
             Outcome::Decided(certificate) => self.decide(certificate, Origin::Rounds),
-            Outcome::Record(step) => {
-                let bytes = Record { height, entry: Entry::Step(step) }.encode();
-                self.effects.push(Effect::Record { height, bytes });
-            }
             Outcome::Refused { detail } => self.report(Notice::SignatureRefused { detail }),
             Outcome::Wrong { reason } => self.blame(from, reason),
             Outcome::Seen(votes) => votes.into_iter().for_each(|vote| self.remember(Signed::Vote(vote))),

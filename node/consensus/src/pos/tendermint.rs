@@ -23,6 +23,7 @@ use self::context::{
     is_divergence, our_round,
 };
 use super::message::{Message, PolkaCertificate, RoundCertificate};
+use super::record::{Entry, Record};
 use crate::port::{SignError, VoteSigner};
 
 /// What a timer of a round is for.
@@ -77,7 +78,6 @@ pub(crate) enum Outcome {
         round: u32,
     },
     Decided(Certificate),
-    Record(Step),
     /// A signature was refused; nothing was sent.
     Refused {
         detail: String,
@@ -106,6 +106,8 @@ struct Desk {
     validators: Validators,
     /// What was checked or signed during this step, so that nothing is checked twice.
     checked: BTreeSet<(Hash32, PublicKey, [u8; 64])>,
+    /// Steps that are on record already, while they are replayed.
+    recorded: Vec<Step>,
     outcomes: Vec<Outcome>,
 }
 
@@ -138,7 +140,8 @@ impl Tendermint {
         let height = context::Height(height.get());
         // Messages of other heights never get here, so its queue stays empty.
         let state = malachite::State::new(context.clone(), height, validators.clone(), params, 1, 1);
-        let desk = Desk { context, validators, checked: BTreeSet::new(), outcomes: Vec::new() };
+        let (checked, recorded, outcomes) = Default::default();
+        let desk = Desk { context, validators, checked, recorded, outcomes };
         Self { state, desk }
     }
 
@@ -149,6 +152,7 @@ impl Tendermint {
     pub(crate) fn start(&mut self, records: &[Step], mut signer: Signer<'_>) -> Vec<Outcome> {
         let inputs: Vec<Input<Purlin>> = records.iter().map(|step| self.input(step)).collect();
         self.state.index_wal_entries(&inputs);
+        self.desk.recorded = records.to_vec();
         let start = Input::StartHeight(
             self.state.height(),
             self.desk.validators.clone(),
@@ -161,9 +165,8 @@ impl Tendermint {
             self.process(input, &mut signer);
         }
         self.state.reset_entries_index();
-        let mut outcomes = std::mem::take(&mut self.desk.outcomes);
-        outcomes.retain(|outcome| !matches!(outcome, Outcome::Record(step) if records.contains(step)));
-        outcomes
+        self.desk.recorded.clear();
+        std::mem::take(&mut self.desk.outcomes)
     }
 
     /// Takes a step. Signatures of votes and proposals were checked by the caller.
@@ -337,6 +340,14 @@ impl Desk {
             Yielded::VerifyVoteExtension(_, _, _, _, _, _, resume) => {
                 resume.resume_with(Err(malachite::VoteExtensionError::InvalidVoteExtension))
             }
+            Yielded::WalAppend(height, input, _) => {
+                let new = self.step(input).filter(|step| !self.recorded.contains(step));
+                if let (Some(step), Some(signer)) = (new, signer) {
+                    let height = Height::new(types::Height::as_u64(&height));
+                    signer.record(height, Record { height, entry: Entry::Step(step) }.encode());
+                }
+                Resume::Continue
+            }
             other => {
                 self.outcomes.extend(self.outcome(other));
                 Resume::Continue
@@ -424,7 +435,6 @@ impl Desk {
             Yielded::GetValue(_, round, _, _) => Outcome::Build { round: our_round(round) },
             Yielded::RestreamProposal(_, _, _, _, block, _) => Outcome::Announce { block },
             Yielded::Decide(certificate, _, _) => Outcome::Decided(self.context.certificate(&certificate)),
-            Yielded::WalAppend(_, input, _) => Outcome::Record(self.recorded(input)?),
             // `Decide` came just before it.
             Yielded::Finalize(_, _, evidence, _) => Outcome::Evidence(self.context.equivocations(&evidence)),
             // Synced values never get in, and signatures are answered before.
@@ -433,7 +443,7 @@ impl Desk {
     }
 
     /// Returns the step that an input of the log stands for; the others are never logged.
-    fn recorded(&self, input: Input<Purlin>) -> Option<Step> {
+    fn step(&self, input: Input<Purlin>) -> Option<Step> {
         Some(match input {
             Input::Vote(vote) => Step::Vote(self.context.signed_vote(&vote)?),
             Input::Proposal(proposal) => Step::Proposal(self.context.signed_proposal(&proposal)?),

@@ -95,12 +95,25 @@ struct Signer {
 struct Book {
     signed: BTreeMap<(Height, u32, u8), Hash32>,
     conflicts: usize,
+    /// Written, and not synced.
+    unsynced: Vec<Vec<u8>>,
+    records: Vec<Vec<u8>>,
+    height: Height,
+    /// Signatures given during the input being handled, and how many records were durable with each.
+    fresh: Vec<((Height, u32, u8), usize)>,
 }
 
 impl Signer {
     fn check(&self, at: (Height, u32, u8), digest: Hash32) -> Result<(), SignError> {
         let mut book = self.book.lock().unwrap();
+        let again = book.signed.contains_key(&at);
         if *book.signed.entry(at).or_insert(digest) == digest {
+            let mut unsynced = std::mem::take(&mut book.unsynced);
+            book.records.append(&mut unsynced);
+            if !again {
+                let durable = book.records.len();
+                book.fresh.push((at, durable));
+            }
             return Ok(());
         }
         book.conflicts += 1;
@@ -111,6 +124,17 @@ impl Signer {
 impl VoteSigner for Signer {
     fn public_key(&self) -> PublicKey {
         self.key.public_key()
+    }
+
+    fn record(&mut self, height: Height, bytes: Vec<u8>) {
+        let mut book = self.book.lock().unwrap();
+        if book.height < height {
+            book.records.clear();
+            book.unsynced.clear();
+            book.height = height;
+            book.fresh.clear();
+        }
+        book.unsynced.push(bytes);
     }
 
     fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {
@@ -180,7 +204,7 @@ enum Event {
 #[derive(Default)]
 struct Disk {
     chain: Vec<(BlockHeader, Option<Certificate>)>,
-    records: Vec<(Height, Vec<u8>)>,
+    bodies: Vec<(Height, BlockHeader)>,
 }
 
 /// One process.
@@ -190,7 +214,7 @@ pub(crate) struct Node {
     account: AccountId,
     life: u64,
     disk: Disk,
-    unflushed: Vec<(Height, Vec<u8>)>,
+    unkept: Vec<(Height, BlockHeader)>,
     bodies: BTreeMap<BlockId, BlockHeader>,
     executed: BTreeSet<BlockId>,
     wanted: BTreeSet<BlockId>,
@@ -256,7 +280,7 @@ impl World {
             account,
             life: 0,
             disk: Disk::default(),
-            unflushed: Vec::new(),
+            unkept: Vec::new(),
             bodies: BTreeMap::new(),
             executed: BTreeSet::new(),
             wanted: BTreeSet::new(),
@@ -323,11 +347,28 @@ impl World {
         let node = &mut self.nodes[node];
         node.engine = None;
         node.life += 1;
-        node.unflushed.clear();
+        if let Some(signer) = &node.signer {
+            signer.book.lock().unwrap().unsynced.clear();
+        }
+        node.unkept.clear();
         node.bodies.clear();
         node.executed.clear();
         node.wanted.clear();
         node.timers.clear();
+    }
+
+    /// Takes back the last signatures of an input that was not carried out: the process died in between.
+    fn die_while_signing(&mut self, node: usize, fresh: &[((Height, u32, u8), usize)]) {
+        let Some(signer) = &self.nodes[node].signer else { return };
+        let kept = self.random.between(0, fresh.len() as u64) as usize;
+        let mut book = signer.book.lock().unwrap();
+        for (at, _) in &fresh[kept..] {
+            book.signed.remove(at);
+        }
+        // Records that became durable with the first one lost may also be there, or not.
+        if let (Some((_, durable)), true) = (fresh.get(kept.wrapping_sub(1)), kept < fresh.len()) {
+            book.records.truncate(*durable);
+        }
     }
 
     pub(crate) fn restart_after(&mut self, node: usize, ms: u64) {
@@ -343,6 +384,8 @@ impl World {
         let one = &mut self.nodes[node];
         one.restarts += 1;
         one.bodies = one.disk.chain.iter().map(|(header, _)| (header.id(), header.clone())).collect();
+        let kept = one.disk.bodies.iter().map(|(_, header)| (header.id(), header.clone()));
+        one.bodies.extend(kept);
         let mut engine = match &one.signer {
             Some(signer) => PosEngine::new(CONFIG, chain_id(), Box::new(signer.clone())),
             None => PosEngine::follower(CONFIG, chain_id()),
@@ -350,7 +393,8 @@ impl World {
         let last = one.disk.chain.last();
         let uncertified = last.filter(|(_, certificate)| certificate.is_none());
         let uncertified = uncertified.map(|(header, _)| Box::new(header.clone()));
-        let records = one.disk.records.iter().map(|(_, bytes)| bytes.clone()).collect();
+        let records = one.signer.as_ref().map(|signer| signer.book.lock().unwrap().records.clone());
+        let records = records.unwrap_or_default();
         let started = Input::Started { head, uncertified, validators, records };
         let effects = engine.handle(TimestampMs::new(self.now), started);
         one.engine = Some(engine);
@@ -368,10 +412,15 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
-        for effect in effects {
+        let signer = self.nodes[node].signer.as_ref();
+        let fresh = signer.map(|signer| std::mem::take(&mut signer.book.lock().unwrap().fresh));
+        for (position, effect) in effects.into_iter().enumerate() {
             if self.weather.crash_per_mille > 0
                 && self.random.between(1, 1_000) <= self.weather.crash_per_mille
             {
+                if position == 0 {
+                    self.die_while_signing(node, &fresh.unwrap_or_default());
+                }
                 self.crash(node);
                 let ms = self.random.between(1, 2_000);
                 return self.restart_after(node, ms);
@@ -407,7 +456,10 @@ impl World {
                 assert!(certificate.is_for(&last.0));
                 last.1 = Some(certificate);
             }
-            Effect::Record { height, bytes } => self.nodes[node].unflushed.push((height, bytes)),
+            Effect::KeepBody { block, height } => {
+                let one = &mut self.nodes[node];
+                one.unkept.push((height, one.bodies[&block].clone()));
+            }
             Effect::SetTimer { timer, after_ms } => {
                 self.sequence += 1;
                 let set = self.sequence;
@@ -444,7 +496,7 @@ impl World {
 
     fn publish(&mut self, node: usize, announcement: Announcement) {
         let one = &mut self.nodes[node];
-        one.disk.records.append(&mut one.unflushed);
+        one.disk.bodies.append(&mut one.unkept);
         let parcel = match announcement {
             Announcement::Certified { certificate } => {
                 let (header, _) = &one.disk.chain[certificate.height.get() as usize - 1];
@@ -614,8 +666,8 @@ impl World {
         }
         let one = &mut self.nodes[node];
         one.disk.chain.push((header.clone(), certificate));
-        one.disk.records.retain(|(at, _)| *at > height);
-        one.unflushed.retain(|(at, _)| *at > height);
+        one.disk.bodies.retain(|(at, _)| *at > height);
+        one.unkept.retain(|(at, _)| *at > height);
         if header.transactions_root != Hash32::ZERO {
             one.pool = one.pool.saturating_sub(1);
         }
