@@ -170,7 +170,7 @@ mod tests {
                     staged.apply(batch);
                 }
                 let from = vec![random.below(6) as u8];
-                let to = vec![random.below(7) as u8; 2];
+                let to = [random.below(7) as u8; 2];
                 for order in [Order::Ascending, Order::Descending] {
                     for (to, limit) in [(None, 100), (None, 2), (Some(&to[..]), 1), (Some(&to[..]), 50)] {
                         let scan = |store: &dyn KeyValueStore| {

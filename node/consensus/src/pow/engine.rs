@@ -409,6 +409,7 @@ impl PowEngine {
                 let wait = self.body_timeout_ms.saturating_mul(RETRY_TIMEOUTS);
                 let until = TimestampMs::new(now.get().saturating_add(wait));
                 self.tree.set_body(&block, Body::Missing { until });
+                self.tree.unask_above(&block);
                 self.missing.insert(block, until);
                 self.set_retry_timer(now, effects);
                 effects.push(Effect::Report(Notice::Pow(PowNotice::BodyMissing { block, height })));

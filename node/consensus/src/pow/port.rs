@@ -32,7 +32,7 @@ pub enum PowEffect {
     /// Fetch the body of this header, check it and execute it on its parent. Those between the chain's block at
     /// `ancestor` and it were asked for before, and are answered before. Keep block and result until it is
     /// committed or discarded. Answered by [`Input::BlockValidated`](crate::Input::BlockValidated), once; never
-    /// when nobody has it, and then it may be asked for again.
+    /// when nobody has it or its parent, and then it may be asked for again.
     Validate {
         /// The header; its proof of work, target and time were checked.
         header: Box<BlockHeader>,

@@ -467,6 +467,19 @@ impl HeaderTree {
         }
     }
 
+    /// Takes back that the blocks above one were asked for: they cannot be executed before it.
+    pub fn unask_above(&mut self, id: &BlockId) {
+        let mut waiting = vec![*id];
+        while let Some(id) = waiting.pop() {
+            for child in self.children_of(&id).collect::<Vec<_>>() {
+                waiting.push(child);
+                if self.get(&child).is_some_and(|entry| entry.body == Body::Asked) {
+                    self.set_body(&child, Body::Unknown);
+                }
+            }
+        }
+    }
+
     /// Remembers that a block breaks a rule; it and what descends from it are gone. A block of the chain cannot.
     pub fn invalidate(&mut self, id: &BlockId) -> Vec<HeaderEntry> {
         if self.entries.get(id).is_none_or(|entry| self.is_active(entry)) {
