@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use purlin_primitives::{
     AccountId, Block, BlockHeader, BlockId, Certificate, Genesis, Hash32, Height, Parameters, Receipt, Seal,
@@ -17,7 +17,7 @@ use crate::error::{BlockFault, ChainError};
 use crate::executor::{BlockContext, ExecutedBlock, Executor};
 use crate::open::{self, Opening};
 use crate::records::{self, Head};
-use crate::snapshot::{HistoricState, Link, Snapshot};
+use crate::snapshot::{HistoricState, Kept, Link, Snapshot};
 use crate::write;
 
 /// How many heights before the head can be read and proven unless said otherwise.
@@ -64,15 +64,23 @@ pub struct Chain<S> {
     committed: RwLock<Committed>,
     tip: Mutex<Tip>,
     /// `Head::oldest_state`, set before anything older is removed.
-    oldest_state: Arc<AtomicU64>,
+    pub(crate) oldest_state: Arc<AtomicU64>,
+    /// Counts reorganisations; raised before one is written.
+    pub(crate) generation: Arc<AtomicU64>,
+    /// Held while blocks are stored.
+    storing: Mutex<()>,
+    /// Held for reading by whoever reads several records that belong together, and for writing while records
+    /// are replaced; appending only adds records and does not take it.
+    records: RwLock<()>,
     failed: AtomicBool,
 }
 
 #[derive(Clone)]
-struct Committed {
-    head: Arc<Head>,
-    link: Arc<Link>,
+pub(crate) struct Committed {
+    pub(crate) head: Arc<Head>,
+    pub(crate) link: Arc<Link>,
     tree: TreeVersion,
+    generation: u64,
 }
 
 /// The last sealed block.
@@ -88,10 +96,19 @@ pub struct PendingBlock {
     pub(crate) block: Block,
     pub(crate) executed: ExecutedBlock,
     pub(crate) changes: Arc<Changes>,
-    parent_state: Arc<dyn StateReader>,
+    pub(crate) parent_state: Arc<dyn StateReader>,
 }
 
 impl PendingBlock {
+    pub(crate) fn new(
+        block: Block,
+        executed: ExecutedBlock,
+        changes: Arc<Changes>,
+        parent_state: Arc<dyn StateReader>,
+    ) -> Self {
+        Self { block, executed, changes, parent_state }
+    }
+
     /// Returns the block.
     pub fn block(&self) -> &Block {
         &self.block
@@ -171,9 +188,17 @@ impl<S: KeyValueStore> Chain<S> {
             genesis: Arc::new(genesis),
             options,
             opening,
-            committed: RwLock::new(Committed { head: head.clone(), link, tree: version.clone() }),
+            committed: RwLock::new(Committed {
+                head: head.clone(),
+                link,
+                tree: version.clone(),
+                generation: 0,
+            }),
             tip: Mutex::new(Tip { head, tree: version.clone(), layers: VecDeque::new() }),
             oldest_state,
+            generation: Arc::default(),
+            storing: Mutex::default(),
+            records: RwLock::default(),
             failed: AtomicBool::new(false),
             tree,
         })
@@ -289,8 +314,12 @@ impl<S: KeyValueStore> Chain<S> {
         if height == head {
             return Ok(Arc::new(newer));
         }
-        let oldest = self.oldest_state.clone();
-        Ok(Arc::new(HistoricState::new(self.store.clone(), newer, height, head, oldest)))
+        let kept = Kept {
+            oldest: self.oldest_state.clone(),
+            generation: self.generation.clone(),
+            taken: committed.generation,
+        };
+        Ok(Arc::new(HistoricState::new(self.store.clone(), newer, height, head, kept)))
     }
 
     /// Checks that a block extends the tip and that its header commits to what it has, and makes its state
@@ -323,8 +352,7 @@ impl<S: KeyValueStore> Chain<S> {
             return Err(out_of_order());
         }
         let changes = pending.changes.clone();
-        let parent_state = pending.parent_state.clone();
-        let sealed = write::seal(self, pending, &parent, &tree, &*parent_state)?;
+        let sealed = write::seal(&*self.store, &self.tree, &self.options, pending, &parent, &tree)?;
         let mut tip = self.lock_tip();
         if tip.head != parent {
             return Err(ChainError::OutOfOrder {
@@ -347,8 +375,9 @@ impl<S: KeyValueStore> Chain<S> {
     ) -> Result<CommittedBlock, ChainError> {
         self.check_running()?;
         let SealedBlock { head, block, receipts, mut batch, previous, tree } = sealed;
+        let _storing = self.lock_storing();
         let before = self.committed();
-        if head.height != before.head.height.next() {
+        if head.height != before.head.height.next() || block.header.parent != before.head.block {
             return Err(ChainError::OutOfOrder { height: head.height, expected: before.head.height.next() });
         }
         if let Some(certificate) = certificate {
@@ -366,7 +395,7 @@ impl<S: KeyValueStore> Chain<S> {
         let mut tip = self.lock_tip();
         tip.layers.pop_front();
         *self.committed.write().unwrap_or_else(PoisonError::into_inner) =
-            Committed { head: head.clone(), link, tree };
+            Committed { head: head.clone(), link, tree, generation: before.generation };
         drop(tip);
         Ok(CommittedBlock { head, block, receipts })
     }
@@ -406,7 +435,38 @@ impl<S: KeyValueStore> Chain<S> {
         *tip = Tip { head: committed.head, tree: committed.tree, layers: VecDeque::new() };
     }
 
-    fn check_extends(
+    /// Writes a batch that makes another branch the chain. Readers see all of it or nothing.
+    pub(crate) fn replace(
+        &self,
+        batch: WriteBatch,
+        head: Arc<Head>,
+        link: Arc<Link>,
+        tree: TreeVersion,
+        generation: u64,
+    ) -> Result<(), ChainError> {
+        let _records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.store.write(batch, Durability::Synced) {
+            self.failed.store(true, Ordering::SeqCst);
+            return Err(error.into());
+        }
+        let mut tip = self.lock_tip();
+        *tip = Tip { head: head.clone(), tree: tree.clone(), layers: VecDeque::new() };
+        *self.committed.write().unwrap_or_else(PoisonError::into_inner) =
+            Committed { head, link, tree, generation };
+        Ok(())
+    }
+
+    /// While this is held, the chain goes over to no other branch. It must not be taken twice by one thread.
+    pub(crate) fn stable(&self) -> RwLockReadGuard<'_, ()> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_storing(&self) -> MutexGuard<'_, ()> {
+        // Guards no value, only the order of writes.
+        self.storing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn check_extends(
         &self,
         block: &Block,
         executed: &ExecutedBlock,
@@ -447,11 +507,11 @@ impl<S: KeyValueStore> Chain<S> {
         })
     }
 
-    fn check_running(&self) -> Result<(), ChainError> {
+    pub(crate) fn check_running(&self) -> Result<(), ChainError> {
         if self.failed.load(Ordering::SeqCst) { Err(ChainError::Stopped) } else { Ok(()) }
     }
 
-    fn committed(&self) -> Committed {
+    pub(crate) fn committed(&self) -> Committed {
         self.committed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -70,6 +70,25 @@ pub enum ChainError {
     /// A write failed before: what is on disk is unknown until the node starts again.
     #[error("storing a block failed before; start the node again")]
     Stopped,
+    /// A branch that forks off before the window: what is needed to take back the blocks since is not kept.
+    #[error(
+        "a branch that leaves the chain after height {ancestor} cannot become the chain: blocks up to height \
+         {oldest} are final"
+    )]
+    ReorganizationTooDeep {
+        /// Last block that both share.
+        ancestor: Height,
+        /// Lowest height to which the chain can go back.
+        oldest: Height,
+    },
+    /// Going over to a branch takes more memory than allowed.
+    #[error("going over to the branch writes {bytes} bytes at once, more than the {max} allowed")]
+    ReorganizationTooLarge {
+        /// Counted until it was given up.
+        bytes: usize,
+        /// Most allowed.
+        max: usize,
+    },
     /// Not there yet.
     #[error("height {height} is not there yet; the chain is at {head}")]
     NotYet {

@@ -85,13 +85,15 @@ struct Runs<'a, S> {
 }
 
 impl<S: KeyValueStore> Chain<S> {
-    /// Returns at most `limit` events from `from` on, of committed blocks.
+    /// Returns at most `limit` events from `from` on, of committed blocks. A page is of one branch; whoever reads
+    /// on after [`Chain::reorganize`] starts again above the ancestor.
     pub fn events(
         &self,
         from: EventCursor,
         filter: &EventFilter,
         limit: usize,
     ) -> Result<EventPage, StoreError> {
+        let _stable = self.stable();
         let head = self.head().height;
         let limit = limit.clamp(1, EVENTS_PAGE_MAX);
         let mut page = EventPage { events: Vec::new(), next: from, complete: false };

@@ -2,11 +2,13 @@
 //!
 //! A [`Chain`] keeps blocks, what they did and the state they left behind in one
 //! [`KeyValueStore`](purlin_state::KeyValueStore), one synced batch per block: after a power cut it ends with the
-//! old head or the new one, never between. An [`Executor`] says what blocks do.
+//! old head or the new one, never between. [`Chain::reorganize`] goes over to another [`Branch`] the same way, in
+//! one batch. An [`Executor`] says what blocks do.
 //!
 //! What is stored where is drawn in node/storage/FORMAT.md.
 #![forbid(unsafe_code)]
 
+mod branch;
 mod chain;
 mod error;
 mod events;
@@ -14,10 +16,13 @@ mod executor;
 mod open;
 mod reads;
 mod records;
+mod reorganize;
 mod replay;
 mod snapshot;
+mod staged;
 mod write;
 
+pub use branch::Branch;
 pub use chain::{
     Chain, ChainOptions, CommittedBlock, PendingBlock, SealedBlock, WAITING_BLOCKS_MAX,
     WINDOW_BLOCKS_DEFAULT, WINDOW_BLOCKS_MIN,
@@ -31,4 +36,5 @@ pub use executor::{
 pub use open::Opening;
 pub use reads::{ReceiptRecord, TransactionRecord};
 pub use records::Head;
+pub use reorganize::{REORGANIZATION_BYTES_MAX, RemovedBlock, Reorganized};
 pub use replay::{ReplayError, ReplayReport};

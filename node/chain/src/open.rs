@@ -143,8 +143,12 @@ fn check_head_block<S: KeyValueStore>(store: &S, genesis: &Genesis, head: &Head)
 
 /// Walks all of state as it is in the flat columns.
 pub(crate) fn entries<S: KeyValueStore>(store: Arc<S>) -> impl Iterator<Item = Result<Entry, ChainError>> {
+    state_entries(Arc::new(FlatState::new(store)))
+}
+
+/// Walks all of a state.
+pub(crate) fn state_entries(state: Arc<dyn StateReader>) -> impl Iterator<Item = Result<Entry, ChainError>> {
     const PAGE: usize = 1024;
-    let state = FlatState::new(store);
     let mut cursor = Some(Vec::new());
     let mut page = Vec::new().into_iter();
     std::iter::from_fn(move || {

@@ -42,6 +42,12 @@ impl<S: KeyValueStore> Chain<S> {
 
     /// Returns the block at a height; `None` at 0 and above the head.
     pub fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
+        let _stable = self.stable();
+        self.block_unlocked(height)
+    }
+
+    /// As [`Chain::block`], for a caller under whom the chain is not reorganised.
+    pub(crate) fn block_unlocked(&self, height: Height) -> Result<Option<Block>, StoreError> {
         let Some(header) = self.header(height)? else { return Ok(None) };
         let (from, to) = (records::transactions_key(height, 0), records::header_key(height.next()));
         let transactions = self.runs(Column::Blocks, &from, &to)?;
@@ -66,6 +72,7 @@ impl<S: KeyValueStore> Chain<S> {
 
     /// Returns a transaction.
     pub fn transaction(&self, id: &TransactionId) -> Result<Option<TransactionRecord>, StoreError> {
+        let _stable = self.stable();
         let Some((height, position)) = self.transaction_place(id)? else { return Ok(None) };
         let key = records::transactions_key(height, run_start(position));
         let transaction = self.in_run(Column::Blocks, &key, position)?;
@@ -74,6 +81,7 @@ impl<S: KeyValueStore> Chain<S> {
 
     /// Returns the receipt of a transaction.
     pub fn receipt(&self, id: &TransactionId) -> Result<Option<ReceiptRecord>, StoreError> {
+        let _stable = self.stable();
         let Some((height, position)) = self.transaction_place(id)? else { return Ok(None) };
         let key = records::run_key(height, run_start(position));
         let receipt = self.in_run(Column::Receipts, &key, position)?;
@@ -88,6 +96,7 @@ impl<S: KeyValueStore> Chain<S> {
 
     /// Returns what this node noted for a person when it executed a transaction; kept for a while only.
     pub fn diagnostic(&self, id: &TransactionId) -> Result<Option<String>, StoreError> {
+        let _stable = self.stable();
         let Some((height, position)) = self.transaction_place(id)? else { return Ok(None) };
         let key = records::run_key(height, position as usize);
         let bytes = self.store.get(Column::Diagnostics, &key)?;
@@ -100,6 +109,7 @@ impl<S: KeyValueStore> Chain<S> {
     /// Proves what state held under a key after the block of `height`; without a height, at the newest that can
     /// be proven, which is the one before the head. The proof is checked before it is returned.
     pub fn proof(&self, key: &[u8], height: Option<Height>) -> Result<StateProof, ChainError> {
+        let _stable = self.stable();
         let head = self.head();
         let height = height.unwrap_or(head.height.saturating_sub(Height::new(1)));
         if height > head.height {

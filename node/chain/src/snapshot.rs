@@ -82,6 +82,17 @@ impl<S: KeyValueStore> StateReader for Snapshot<S> {
     }
 }
 
+/// Says whether the undo records of a height are still those that were there when a reader was made.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Oldest height whose records are kept.
+    pub(crate) oldest: Arc<AtomicU64>,
+    /// Reorganisations so far.
+    pub(crate) generation: Arc<AtomicU64>,
+    /// Reorganisations when the reader was made.
+    pub(crate) taken: u64,
+}
+
 /// State at a height before the head, from the undo records.
 pub(crate) struct HistoricState<S> {
     store: Arc<S>,
@@ -89,18 +100,12 @@ pub(crate) struct HistoricState<S> {
     newer: Snapshot<S>,
     height: Height,
     head: Height,
-    oldest: Arc<AtomicU64>,
+    kept: Kept,
 }
 
 impl<S: KeyValueStore> HistoricState<S> {
-    pub(crate) fn new(
-        store: Arc<S>,
-        newer: Snapshot<S>,
-        height: Height,
-        head: Height,
-        oldest: Arc<AtomicU64>,
-    ) -> Self {
-        Self { store, newer, height, head, oldest }
+    pub(crate) fn new(store: Arc<S>, newer: Snapshot<S>, height: Height, head: Height, kept: Kept) -> Self {
+        Self { store, newer, height, head, kept }
     }
 
     /// Blocks whose effects this state does not have.
@@ -108,10 +113,28 @@ impl<S: KeyValueStore> HistoricState<S> {
         (self.height.get() + 1..=self.head.get()).map(Height::new)
     }
 
-    /// Refuses what was read from records that may have been removed meanwhile.
-    fn checked<T>(&self, value: T) -> Result<T, StoreError> {
-        let oldest = Height::new(self.oldest.load(Ordering::SeqCst));
-        if self.height < oldest { Err(StoreError::Pruned { height: self.height, oldest }) } else { Ok(value) }
+    /// Refuses what was read from records that may have been removed or replaced meanwhile, and errors that come
+    /// of it.
+    fn checked<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        let height = self.height;
+        let oldest = Height::new(self.kept.oldest.load(Ordering::SeqCst));
+        if height < oldest {
+            return Err(StoreError::Pruned { height, oldest });
+        }
+        if self.kept.generation.load(Ordering::SeqCst) != self.kept.taken {
+            return Err(StoreError::Reorganized { height });
+        }
+        read
+    }
+
+    fn get_unchecked(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        for height in self.later() {
+            let mut run = self.run_at(height, key)?;
+            if let Ok(at) = run.binary_search_by(|(other, _)| other.as_slice().cmp(key)) {
+                return Ok(run.swap_remove(at).1);
+            }
+        }
+        self.newer.get(key)
     }
 
     /// Returns the run of a block that may hold `key`.
@@ -154,14 +177,7 @@ impl<S: KeyValueStore> HistoricState<S> {
 
 impl<S: KeyValueStore> StateReader for HistoricState<S> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        for height in self.later() {
-            let mut run = self.run_at(height, key)?;
-            if let Ok(at) = run.binary_search_by(|(other, _)| other.as_slice().cmp(key)) {
-                return self.checked(run.swap_remove(at).1);
-            }
-        }
-        let value = self.newer.get(key)?;
-        self.checked(value)
+        self.checked(self.get_unchecked(key))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, limit: usize) -> Result<Vec<Entry>, StoreError> {
@@ -171,7 +187,7 @@ impl<S: KeyValueStore> StateReader for HistoricState<S> {
                 self.collect(height, from, to, &mut old)?;
             }
             Ok(old)
-        })?;
+        });
         self.checked(entries)
     }
 }

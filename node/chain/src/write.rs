@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use purlin_primitives::{Block, Certificate, Event, Height, Receipt, merkle_root};
 use purlin_state::{
-    Changes, Column, KeyValueStore, Order, StateReader, StateTree, StoreError, TreeVersion, WriteBatch,
+    Changes, Column, KeyValueStore, MerkleTree, Order, StateReader, StateTree, StoreError, TreeVersion,
+    WriteBatch,
 };
 use std::collections::BTreeMap;
 
-use crate::chain::{Chain, PendingBlock, SealedBlock};
+use crate::chain::{ChainOptions, PendingBlock, SealedBlock};
 use crate::error::{BlockFault, ChainError};
 use crate::executor::Diagnostic;
 use crate::records::{self, Head, RUN_LENGTH, StoredEvent, UNDO_RUN_BYTES, UndoRun};
@@ -18,20 +19,21 @@ const PRUNED_HEIGHTS_MAX: u64 = 4;
 /// Most diagnostics one block removes.
 const PRUNED_DIAGNOSTICS_MAX: usize = 256;
 
-pub(crate) fn seal<S: KeyValueStore>(
-    chain: &Chain<S>,
+pub(crate) fn seal<S: KeyValueStore, T: KeyValueStore>(
+    store: &S,
+    tree: &MerkleTree<T>,
+    options: &ChainOptions,
     pending: PendingBlock,
     parent: &Head,
     parent_tree: &TreeVersion,
-    parent_state: &dyn StateReader,
 ) -> Result<SealedBlock, ChainError> {
-    let PendingBlock { block, executed, changes, .. } = pending;
+    let PendingBlock { block, executed, changes, parent_state } = pending;
     let height = block.header.height;
     let mut batch = WriteBatch::default();
 
-    let tree = chain.tree.update(parent_tree, height, &changes, &mut batch)?;
+    let version = tree.update(parent_tree, height, &changes, &mut batch)?;
     values(&mut batch, &changes);
-    let previous = complete(executed.previous, &changes, parent_state)?;
+    let previous = complete(executed.previous, &changes, &*parent_state)?;
     undo(&mut batch, height, &previous);
 
     let block_id = block.header.id();
@@ -49,16 +51,15 @@ pub(crate) fn seal<S: KeyValueStore>(
     events(&mut batch, height, &executed.receipts);
     diagnostics(&mut batch, height, &executed.receipts, &executed.diagnostics);
 
-    let options = chain.options();
     let window_start = height.saturating_sub(Height::new(options.window_blocks));
-    let oldest_state = prune(chain, parent.oldest_state, window_start, &mut batch)?;
-    prune_diagnostics(&*chain.store, height, options.diagnostics_blocks, &mut batch)?;
+    let oldest_state = prune(store, tree, parent.oldest_state, window_start, &mut batch)?;
+    prune_diagnostics(store, height, options.diagnostics_blocks, &mut batch)?;
 
     let head = Head {
         height,
         block: block_id,
         time: block.header.time,
-        state_root: chain.tree.root(&tree),
+        state_root: tree.root(&version),
         receipts_root,
         transactions: parent.transactions + block.transactions.len() as u64,
         oldest_state,
@@ -71,7 +72,7 @@ pub(crate) fn seal<S: KeyValueStore>(
         receipts: executed.receipts,
         batch,
         previous: Arc::new(previous),
-        tree,
+        tree: version,
     })
 }
 
@@ -177,19 +178,20 @@ fn diagnostics(batch: &mut WriteBatch, height: Height, receipts: &[Receipt], dia
 }
 
 /// Removes state that is older than the window; returns the oldest height that is left.
-fn prune<S: KeyValueStore>(
-    chain: &Chain<S>,
+fn prune<S: KeyValueStore, T: KeyValueStore>(
+    store: &S,
+    tree: &MerkleTree<T>,
     oldest: Height,
     window_start: Height,
     batch: &mut WriteBatch,
 ) -> Result<Height, StoreError> {
     let end = window_start.min(oldest.saturating_add(Height::new(PRUNED_HEIGHTS_MAX)));
     for height in (oldest.get() + 1..=end.get()).map(Height::new) {
-        chain.tree.prune(height, batch)?;
+        tree.prune(height, batch)?;
         let mut cursor = records::height_key(height).to_vec();
         let to = records::height_key(height.next());
         loop {
-            let page = chain.store.scan(Column::Undo, &cursor, Some(&to), Order::Ascending, RUN_LENGTH)?;
+            let page = store.scan(Column::Undo, &cursor, Some(&to), Order::Ascending, RUN_LENGTH)?;
             let Some((last, _)) = page.last() else { break };
             cursor = [last.as_slice(), &[0]].concat();
             page.into_iter().for_each(|(key, _)| batch.delete(Column::Undo, key));

@@ -23,12 +23,13 @@
 //! ```
 //!
 //! Engines: [`PosEngine`], proof of stake with final blocks; [`SoloEngine`], its rules for one validator alone;
-//! [`NoEngine`], which decides nothing, for a node that only serves what it has; [`ScriptedEngine`], for tests of a
+//! [`PowEngine`](pow::PowEngine), proof of work with the heaviest chain; [`NoEngine`], which decides nothing, for a node that only serves what it has; [`ScriptedEngine`], for tests of a
 //! driver. What the next ones need of this port is told in [`ConsensusEngine`].
 #![forbid(unsafe_code)]
 
 mod port;
 mod pos;
+pub mod pow;
 mod solo;
 mod twins;
 

@@ -6,6 +6,8 @@ use purlin_primitives::{
 };
 use std::sync::Arc;
 
+use crate::pow::{PowEffect, PowInput, PowNotice};
+
 /// The last block of the chain, or its genesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -121,6 +123,8 @@ pub enum Input {
         /// Which.
         timer: TimerId,
     },
+    /// What only proof of work is told.
+    Pow(PowInput),
     /// A peer's message of this engine. The driver has limited its size and nothing else.
     Message {
         /// Who sent it on, as the network names it.
@@ -212,6 +216,8 @@ pub enum Notice {
         /// What was signed before.
         detail: String,
     },
+    /// Something about branches of a proof-of-work chain.
+    Pow(PowNotice),
     /// A round ended without a decision.
     RoundFailed {
         /// At which height.
@@ -294,6 +300,8 @@ pub enum Effect {
     },
     /// Bring evidence of a validator's misbehaviour into a block.
     Evidence(Box<Equivocation>),
+    /// What only proof of work wants done.
+    Pow(PowEffect),
     /// Tell the operator.
     Report(Notice),
     /// Stop the node: going on would not be safe.

@@ -365,6 +365,8 @@ impl PosEngine {
                 self.timer_in_rounds(timer);
             }
             Input::Message { from, bytes } => self.message(&from, &bytes),
+            // Told to another engine only.
+            Input::Pow(_) => {}
         }
     }
 }

@@ -278,7 +278,10 @@ impl SoloCore {
             }
             Input::TimerElapsed { timer } => self.anchor_due |= timer == ANCHOR,
             // Nobody else takes part.
-            Input::Message { .. } | Input::BlockValidated { .. } | Input::Certified { .. } => return effects,
+            Input::Message { .. }
+            | Input::BlockValidated { .. }
+            | Input::Certified { .. }
+            | Input::Pow(_) => return effects,
         }
         if self.halted {
             return effects;

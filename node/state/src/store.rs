@@ -122,7 +122,8 @@ impl WriteBatch {
 }
 
 /// Says why storage did not answer. None of these may be ignored or retried blindly: after a failed write the
-/// node stops. Only [`StoreError::Pruned`] is about the question rather than the storage.
+/// node stops. Only [`StoreError::Pruned`] and [`StoreError::Reorganized`] are about the question rather than
+/// the storage.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No room left.
@@ -146,6 +147,12 @@ pub enum StoreError {
         height: purlin_primitives::Height,
         /// Oldest there is.
         oldest: purlin_primitives::Height,
+    },
+    /// The height was read on a branch that is not the chain any more.
+    #[error("the chain went over to another branch while height {height} was read; ask again")]
+    Reorganized {
+        /// Asked for.
+        height: purlin_primitives::Height,
     },
     /// Anything else the operating system or backend reports.
     #[error("storage failed while {operation}: {detail}")]

@@ -385,6 +385,7 @@ impl World {
                 assert!(!matches!(notice, Notice::Fault { .. }), "node {node}: {notice:?}");
                 self.nodes[node].notices.push(notice);
             }
+            Effect::Pow(effect) => panic!("an engine of proof of stake wants {effect:?}"),
             Effect::Halt { reason } => {
                 assert!(self.nodes[node].faulty, "node {node} halted: {reason}");
                 self.nodes[node].engine = None;
