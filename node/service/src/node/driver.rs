@@ -364,6 +364,10 @@ impl<S: KeyValueStore> Driver<S> {
                 tracing::warn!(%offender, %height, "a validator signed two things that exclude each other");
                 self.parts.outbox.put(Outgoing::Evidence(evidence));
             }
+            // Such a genesis is refused at start.
+            Effect::Pow(_) => {
+                return Err(Halt("this version of the program cannot run proof of work".to_owned()));
+            }
             Effect::Report(notice) => report(&notice),
             Effect::Halt { reason } => return Err(Halt(reason)),
         }
@@ -474,6 +478,7 @@ fn report(notice: &Notice) {
         Notice::SignatureRefused { detail } => {
             tracing::warn!(detail, "a signature was refused; this validator is silent there");
         }
+        Notice::Pow(notice) => tracing::info!(?notice, "proof of work"),
         Notice::Fault { detail } => tracing::warn!(detail, "the consensus engine survived a fault"),
         Notice::RoundFailed { height, round } => {
             tracing::info!(%height, round, "a round ended without a decision");
