@@ -312,8 +312,8 @@ impl<S: KeyValueStore> Builder<S> {
         let context = self.core.chain.context(next, header.time, self.proposer, header.seal);
         let mut pool = self.core.pool.lock();
         let mut tracker = self.core.tracker.lock();
-        tracker.included(included);
         let mut removed = pool.mempool.committed(included);
+        tracker.included(header.id(), included);
         removed.extend(pool.mempool.expire(next));
         add(&self.core.metrics.dropped, removed.len() as u64);
         tracker.removed(&removed, None);

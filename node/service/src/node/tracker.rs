@@ -3,7 +3,7 @@
 use purlin_chain::Head;
 use purlin_mempool::{Removal, Removed};
 use purlin_primitives::{Block, BlockId, Receipt, TransactionId, VerifiedTransaction};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -31,17 +31,29 @@ pub(crate) enum Ending {
 }
 
 /// Remembers transactions that are in a block which is not final yet, waiting clients, and recent drops.
+///
+/// A transaction is in the pool, then in a block, then final. Two threads say so: the builder takes it out of the
+/// pool, the driver learns that its block is durable, and either may be first. A block counts as final here when
+/// both did, so that whoever begins to wait in between is told.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
     in_blocks: HashMap<TransactionId, VerifiedTransaction>,
+    /// Blocks whose transactions left the pool and that are not final.
+    included: HashSet<BlockId>,
+    /// Blocks that are final and whose transactions the pool still has.
+    early: HashMap<BlockId, Arc<FinalBlock>>,
     waiters: HashMap<TransactionId, Vec<oneshot::Sender<Ending>>>,
     dropped: HashMap<TransactionId, String>,
     dropped_order: VecDeque<TransactionId>,
 }
 
 impl Tracker {
-    /// Notes that a block which is being stored has them.
-    pub(crate) fn included(&mut self, transactions: &[VerifiedTransaction]) {
+    /// Notes that a chosen block has them, when the pool has not any more.
+    pub(crate) fn included(&mut self, block: BlockId, transactions: &[VerifiedTransaction]) {
+        if let Some(block) = self.early.remove(&block) {
+            return self.conclude(&block);
+        }
+        self.included.insert(block);
         self.in_blocks.extend(transactions.iter().map(|transaction| (transaction.id(), transaction.clone())));
     }
 
@@ -55,8 +67,16 @@ impl Tracker {
         self.dropped.get(id)
     }
 
-    /// Tells those who wait that a block is final.
+    /// Tells those who wait that a block is final, now or as soon as it was [`Tracker::included`].
     pub(crate) fn finalized(&mut self, block: &Arc<FinalBlock>) {
+        if self.included.remove(&block.id) {
+            self.conclude(block);
+        } else {
+            self.early.insert(block.id, Arc::clone(block));
+        }
+    }
+
+    fn conclude(&mut self, block: &Arc<FinalBlock>) {
         for (index, receipt) in (0u32..).zip(&block.receipts) {
             self.in_blocks.remove(&receipt.transaction);
             for waiter in self.waiters.remove(&receipt.transaction).unwrap_or_default() {
@@ -128,7 +148,9 @@ fn describe(reason: Removal, detail: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use purlin_primitives::Hash32;
+    use purlin_primitives::{
+        AccountId, Block, BlockHeader, Gas, Hash32, Height, Seal, SecretKey, TimestampMs, TransactionBody,
+    };
 
     fn id(number: u32) -> TransactionId {
         let mut bytes = [0; 32];
@@ -148,6 +170,82 @@ mod tests {
         assert!(tracker.dropped.len() <= DROPPED_MAX && tracker.dropped_order.len() <= DROPPED_MAX);
         assert!(tracker.dropped(&id(1)).is_none());
         assert!(tracker.dropped(&id(2 * DROPPED_MAX as u32 - 1)).is_some());
+    }
+
+    fn transaction() -> VerifiedTransaction {
+        let key = SecretKey::from_bytes(&[7; 32]).unwrap();
+        let body = TransactionBody {
+            chain_id: "dev".parse().unwrap(),
+            sender: key.public_key().account_id(),
+            nonce: 0,
+            expires_at: Height::new(9),
+            gas_limit: Gas::new(1),
+            fee: purlin_primitives::Amount::ZERO,
+            access: Vec::new(),
+            actions: Vec::new(),
+        };
+        let chain_id = body.chain_id.clone();
+        key.sign_transaction(body).verify(&chain_id).unwrap()
+    }
+
+    fn final_block(transaction: &VerifiedTransaction) -> Arc<FinalBlock> {
+        let header = BlockHeader {
+            chain_id: transaction.body().chain_id.clone(),
+            height: Height::new(1),
+            parent: BlockId::ZERO,
+            transactions_root: Hash32::ZERO,
+            state_root: Hash32::ZERO,
+            receipts_root: Hash32::ZERO,
+            time: TimestampMs::new(1),
+            proposer: AccountId::ZERO,
+            seal: Seal::FIRST_ROUND,
+        };
+        let head = Head {
+            height: header.height,
+            block: header.id(),
+            time: header.time,
+            state_root: Hash32::ZERO,
+            receipts_root: Hash32::ZERO,
+            transactions: 1,
+            oldest_state: Height::ZERO,
+            oldest_proof: Height::ZERO,
+        };
+        let receipt = Receipt {
+            transaction: transaction.id(),
+            outcome: purlin_primitives::Outcome::Succeeded { outputs: Vec::new() },
+            gas_used: Gas::ZERO,
+            fee: purlin_primitives::Amount::ZERO,
+            events: Vec::new(),
+        };
+        Arc::new(FinalBlock {
+            id: head.block,
+            head: Arc::new(head),
+            block: Arc::new(Block { header, transactions: vec![transaction.transaction().clone()] }),
+            receipts: vec![receipt],
+            diagnostics: BTreeMap::new(),
+        })
+    }
+
+    #[test]
+    fn builder_and_driver_may_be_first() {
+        let transaction = transaction();
+        let block = final_block(&transaction);
+        for driver_first in [false, true] {
+            let mut tracker = Tracker::default();
+            let mut waiting = tracker.wait(transaction.id());
+            if driver_first {
+                tracker.finalized(&block);
+                assert!(waiting.try_recv().is_err(), "the pool still has it: somebody may begin to wait");
+                tracker.included(block.id, std::slice::from_ref(&transaction));
+            } else {
+                tracker.included(block.id, std::slice::from_ref(&transaction));
+                assert!(tracker.in_block(&transaction.id()).is_some() && waiting.try_recv().is_err());
+                tracker.finalized(&block);
+            }
+            assert!(matches!(waiting.try_recv(), Ok(Ending::Final(_, 0))), "driver first: {driver_first}");
+            assert!(tracker.in_block(&transaction.id()).is_none(), "driver first: {driver_first}");
+            assert!(tracker.included.is_empty() && tracker.early.is_empty());
+        }
     }
 
     #[test]
