@@ -34,6 +34,7 @@ impl From<NodeError> for ApiError {
             NodeError::Stopping => ErrorCode::Stopping,
             NodeError::NotReady { .. } => ErrorCode::NotReady,
             NodeError::Busy { .. } => ErrorCode::Busy,
+            NodeError::BlockPruned { .. } => ErrorCode::BlockPruned,
             NodeError::HeightUnavailable { .. } => ErrorCode::HeightUnavailable,
             NodeError::Fault { detail } => {
                 // Paths and backend messages are for the operator, not for clients.

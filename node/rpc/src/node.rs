@@ -36,6 +36,14 @@ pub enum NodeError {
         /// Which heights are.
         detail: String,
     },
+    /// The block is older than what is kept.
+    #[error("block {height} is not kept on this node; the oldest kept is {oldest}")]
+    BlockPruned {
+        /// The height asked for.
+        height: Height,
+        /// The oldest one that is kept.
+        oldest: Height,
+    },
     /// Storage or engine failed.
     #[error("{detail}")]
     Fault {

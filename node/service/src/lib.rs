@@ -31,12 +31,13 @@ mod local_network;
 mod metrics;
 mod node;
 mod sign_state;
+mod snapshot;
 mod vote_log;
 
 pub use clock::system_time;
 pub use config::{
     ConfigError, EngineBackend, LogFormat, MemoryAllocation, Origin, PartialSettings, ResolvedSetting,
-    SETTINGS, SettingSpec, Settings, environment_name, find_setting, set_in_file,
+    SETTINGS, SettingSpec, Settings, SyncMethod, environment_name, find_setting, set_in_file,
 };
 pub use doctor::{Examination, Finding, Level, doctor, recreate_sign_state};
 pub use home::{Home, HomeLock, LockError};
@@ -54,5 +55,10 @@ pub use node::{
     thread_stack_bytes,
 };
 pub use purlin_network::check_peer_address;
+pub use purlin_sync::Checkpoint;
+pub use snapshot::{
+    InstallError, MakeError, Made, SnapshotError, SnapshotFileError, SnapshotSummary, create_snapshot,
+    restore_snapshot,
+};
 pub use purlin_primitives::Genesis;
 pub use sign_state::{LastSigned, SignStateError, SignStep, Signer, SigningFiles, SigningTerms};

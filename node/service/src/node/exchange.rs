@@ -12,10 +12,10 @@ use purlin_rpc::SubmitError;
 use purlin_state::KeyValueStore;
 use purlin_sync::{
     Assemblies, AssemblyOutput, BlockAnnouncement, BlockSync, BlockSyncOptions, Budget, CertifiedHeader,
-    Checked as HeaderChecked, CompactBlock, GossipId, GossipVerdict, HeaderCheck, HeaderFault, LocalHead,
+    Checkpoint, Checked as HeaderChecked, CompactBlock, GossipId, GossipVerdict, HeaderCheck, HeaderFault, LocalHead,
     Network, NetworkEvent, Offence, Origin, PeerId, Planner, Refusal, RelayOutput, Request, RequestFailure,
     RequestId, RequestIds, Response, Server, Status, SyncOutput, SyncRule, SyncedBlock, Topic,
-    TransactionGossip, TransactionLookup, TransactionRelay,
+    TransactionGossip, TransactionLookup, TransactionRelay, TrustProblem, check_age,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -148,9 +148,10 @@ impl<S: KeyValueStore> Exchange<S> {
         let out = self.relay.tick(now_ms);
         self.relayed(None, out);
         self.server.tick(now_ms);
+        *self.core.sync.lock() = self.blocks.progress();
+        self.check_trust();
         self.give_next();
         self.pull_votes(now_ms);
-        *self.core.sync.lock() = self.blocks.progress();
         Ok(())
     }
 
@@ -383,6 +384,9 @@ impl<S: KeyValueStore> Exchange<S> {
         let (Some(block), Some(certificate)) = (self.recent.block(&id), &certified.certificate) else {
             return;
         };
+        if self.contradicts(certified.header.height, id) {
+            return;
+        }
         let block = Box::new((*block).clone());
         let message =
             Message::Certified { block, certificate: certificate.clone(), from: from.as_bytes().to_vec() };
@@ -505,8 +509,44 @@ impl<S: KeyValueStore> Exchange<S> {
         Ok(())
     }
 
+    /// Sees whether what this node trusts is young enough to follow peers to where they are.
+    fn check_trust(&mut self) {
+        let head = self.core.head.read().height;
+        let trusted = self.core.trusted.map_or(head, |checkpoint| checkpoint.height.max(head));
+        let rules = &self.core.chain.parameters().consensus;
+        let age = self.blocks.progress().map_or(Ok(()), |progress| check_age(rules, trusted, progress.target));
+        let mut problem = self.core.sync_problem.lock();
+        if let Some(TrustProblem::Contradiction { .. }) = &*problem {
+            return;
+        }
+        if problem.is_none()
+            && let Err(found) = &age
+        {
+            tracing::warn!(problem = %found, "blocks of peers are not taken");
+        }
+        *problem = age.err();
+    }
+
+    /// Refuses a block that is not the one of the checkpoint.
+    fn contradicts(&self, height: Height, found: BlockId) -> bool {
+        let Some(Checkpoint { block: checkpoint, height: at }) = self.core.trusted else { return false };
+        if height != at || found == checkpoint {
+            return false;
+        }
+        let problem = TrustProblem::Contradiction { height, checkpoint, found };
+        let mut noted = self.core.sync_problem.lock();
+        if noted.as_ref() != Some(&problem) {
+            tracing::warn!(%problem, "blocks of peers are not taken");
+        }
+        *noted = Some(problem);
+        true
+    }
+
     /// Gives the driver the next block of the plan, when the one before it is the head.
     fn give_next(&mut self) {
+        if self.core.sync_problem.lock().is_some() {
+            return;
+        }
         let head = self.core.head.read().height;
         while self.delivered.front().is_some_and(|next| next.certified.header.height <= head) {
             self.delivered.pop_front();
@@ -518,6 +558,9 @@ impl<S: KeyValueStore> Exchange<S> {
         }
         let Some(next) = self.delivered.front() else { return };
         let Some(certificate) = next.certified.certificate.clone() else { return };
+        if self.contradicts(wanted, next.id) {
+            return;
+        }
         let block = Block { header: next.certified.header.clone(), transactions: next.transactions.clone() };
         let from = plan_as_peer(&next.id);
         let message = Message::Certified { block: Box::new(block), certificate, from };
@@ -596,8 +639,8 @@ pub(super) fn own_status<S: KeyValueStore>(core: &Core<S>) -> Status {
         head: head.block,
         work: [0; 32],
         final_height: head.height,
-        oldest_block: Height::new(1),
-        snapshot: None,
+        oldest_block: core.chain.history().oldest_block,
+        snapshot: core.snapshots.get(None).map(|file| file.height()),
     }
 }
 

@@ -7,11 +7,14 @@ mod engine;
 mod evidence;
 mod exchange;
 mod inbox;
+mod join;
+mod joining_api;
 mod peers;
 mod pipeline;
 mod serve;
 mod source;
 mod tracker;
+mod upkeep;
 mod views;
 mod workers;
 
@@ -32,10 +35,11 @@ use purlin_primitives::{AccountId, Genesis, PublicKey, Seal, SecretKey, Timestam
 use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
 use purlin_state::KeyValueStore;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
+use purlin_sync::TrustProblem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -48,16 +52,20 @@ use self::engine::Prepared;
 use self::evidence::Reporter;
 use self::exchange::Exchange;
 use self::inbox::Inbox;
+use self::join::{Join, JoinProgress, Joined};
+use self::joining_api::JoiningApi;
 use self::peers::ExchangeOutbox;
 use self::pipeline::{BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, Sealed};
 use self::serve::ApiNode;
+use self::upkeep::{Upkeep, UpkeepRules};
 use self::workers::Workers;
-use crate::config::{EngineBackend, MemoryAllocation, Settings};
+use crate::config::{EngineBackend, MemoryAllocation, Settings, SyncMethod};
 use crate::home::{HomeLock, LockError};
 use crate::init::{GenesisError, read_genesis};
 use crate::keystore::{KeyName, Keystore, KeystoreError};
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::sign_state::SignStateError;
+use crate::snapshot::{InstallError, Shelf, is_fresh};
 
 /// Says why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +124,15 @@ pub enum StartError {
     /// The network does not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The node's chain is not the one of the checkpoint.
+    #[error("{0}")]
+    Checkpoint(TrustProblem),
+    /// A snapshot did not become a chain.
+    #[error("joining by snapshot failed: {0}")]
+    Join(#[from] InstallError),
+    /// It was told to stop before it had started.
+    #[error("the node was stopped while it joined the chain")]
+    Stopped,
     /// The system gives no threads.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -189,6 +206,11 @@ impl Node {
             });
             opened.await.map_err(|error| StartError::Thread(std::io::Error::other(error)))??
         };
+        let joins = settings.network_sync == SyncMethod::Snapshot && is_fresh(&store, &genesis)?;
+        let (store, server) = match &peers {
+            Some(peers) if joins => join_by_snapshot(settings, store, &genesis, peers, server).await?,
+            _ => (store, server),
+        };
         let parts = NodeParts {
             store,
             genesis,
@@ -221,6 +243,7 @@ impl Node {
         if let Opening::Repaired { reason } = chain.opening() {
             tracing::warn!(reason, "the state tree was damaged and was built again from the values");
         }
+        check_checkpoint(settings, &chain)?;
         let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
             .map_err(ChainError::from)?;
         let metrics = Arc::<Metrics>::default();
@@ -251,6 +274,9 @@ impl Node {
             validator: account,
             peers: peers.clone(),
             sync: Mutex::default(),
+            sync_problem: Mutex::default(),
+            trusted: settings.network_checkpoint,
+            snapshots: Arc::new(Shelf::new(settings.home.snapshots())),
             deciding: Mutex::default(),
             started: Instant::now(),
             executor,
@@ -287,6 +313,7 @@ impl Node {
         if let Some((exchange, inbox)) = exchange {
             threads.push(start_exchange(&core, exchange, inbox)?);
         }
+        threads.push(start_upkeep(&core, UpkeepRules::of(settings))?);
         let wake = {
             let messages = core.messages.clone();
             let peers = core.peers.clone();
@@ -507,6 +534,83 @@ fn start_threads<S: KeyValueStore>(
         )?,
         spawn("driver", SMALL_STACK_BYTES, Box::new(move || driver.run(&inbox)))?,
     ])
+}
+
+fn start_upkeep<S: KeyValueStore>(
+    core: &Arc<Core<S>>,
+    rules: UpkeepRules,
+) -> Result<JoinHandle<()>, StartError> {
+    let (core, upkeep) = (Arc::clone(core), Upkeep::new(Arc::clone(core), rules));
+    let thread = std::thread::Builder::new().name("purlin-upkeep".to_owned());
+    thread.spawn(move || pipeline::guarded(&core, "upkeep", || upkeep.run())).map_err(StartError::Thread)
+}
+
+/// Refuses a chain that has another block where the checkpoint is.
+fn check_checkpoint<S: KeyValueStore>(settings: &Settings, chain: &Chain<S>) -> Result<(), StartError> {
+    let Some(checkpoint) = settings.network_checkpoint else { return Ok(()) };
+    let height = checkpoint.height;
+    // One that is older than the chain's beginning was looked at when it began.
+    if height > chain.head().height || height < chain.history().oldest_header {
+        return Ok(());
+    }
+    let header = chain.header(height).map_err(ChainError::from)?;
+    match header.map(|header| header.id()) {
+        Some(found) if found != checkpoint.block => {
+            let checkpoint = checkpoint.block;
+            Err(StartError::Checkpoint(TrustProblem::Contradiction { height, checkpoint, found }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fills a store without a chain from a snapshot of peers. Meanwhile the API says how far it is.
+async fn join_by_snapshot(
+    settings: &Settings,
+    store: RocksStore,
+    genesis: &Genesis,
+    peers: &Peers,
+    server: Server,
+) -> Result<(RocksStore, Server), StartError> {
+    let progress = Arc::<Mutex<JoinProgress>>::default();
+    let store = Arc::new(store);
+    let join = Join::new(
+        Arc::clone(&store),
+        genesis.clone(),
+        settings.network_checkpoint,
+        peers.clone(),
+        Arc::clone(&progress),
+    )?;
+    let api = JoiningApi::new(genesis.clone(), Arc::clone(&peers.network), progress);
+    let (stop, mut stopped) = watch::channel(false);
+    let serving = tokio::spawn(async move {
+        server.serve(Arc::new(api), async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
+    });
+    // Whoever drops this future wants no node any more.
+    let dropped = Dropped::default();
+    let asked = Arc::clone(&dropped.0);
+    let working = tokio::task::spawn_blocking(move || join.run(|| asked.load(Ordering::Acquire)));
+    let joined = working.await;
+    drop(dropped);
+    stop.send_replace(true);
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the API server panicked");
+    }
+    match joined.map_err(|error| StartError::Thread(std::io::Error::other(error)))?? {
+        Joined::Snapshot | Joined::NobodyOffers => {}
+        Joined::Stopped => return Err(StartError::Stopped),
+    }
+    let store = Arc::into_inner(store).expect("joining was the only other owner and has ended");
+    Ok((store, bind(settings)?))
+}
+
+/// Says when it is gone.
+#[derive(Default)]
+struct Dropped(Arc<AtomicBool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 fn start_exchange<S: KeyValueStore>(

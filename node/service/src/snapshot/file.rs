@@ -232,6 +232,16 @@ impl SnapshotFile {
         Err(SnapshotFileError::OtherChain { path: self.path.clone(), found: self.genesis, expected })
     }
 
+    /// Copies the file, which has been read; the copy has its name only when it is whole and durable.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result<(), SnapshotFileError> {
+        let mut writer = SnapshotWriter::create(path, self.genesis, &self.manifest)?;
+        for from in self.chunks.keys() {
+            let chunk = self.chunk(from, &Hash32::new([0xff; 32])).map_err(io_error(&self.path, "read"))?;
+            writer.frame(&chunk.unwrap_or_default())?;
+        }
+        writer.finish().map(drop)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -70,7 +70,7 @@ impl<S: KeyValueStore> Installer<S> {
         let height = manifest.next.header.height;
         let state = self.installation.state();
         if let Some(deciding) = deciding {
-            let found = staking::validators_at(&mut &state as &mut &dyn StateReader, height).map_err(ChainError::from)?;
+            let found = staking::validators_at(&mut &state, height).map_err(ChainError::from)?;
             if found != *deciding {
                 return Err(InstallError::OtherValidators { height });
             }

@@ -11,6 +11,8 @@ pub use make::{MakeError, Made};
 pub use operator::{SnapshotError, SnapshotSummary, create_snapshot, restore_snapshot};
 
 pub(crate) use file::SnapshotFile;
-pub(crate) use install::{InstallError, Installer};
+pub use install::InstallError;
+
+pub(crate) use install::{Installer, is_fresh};
 pub(crate) use make::make;
 pub(crate) use shelf::Shelf;
