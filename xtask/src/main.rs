@@ -1,10 +1,11 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | join`.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod command;
 mod crash;
 mod demo;
+mod join;
 mod node;
 mod setup;
 mod test;
@@ -28,6 +29,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill a node during a stream of transactions, many times, and see that nothing was lost
     Crash(crash::Args),
+    /// Commit many transactions, then let fresh nodes join by replay and by snapshot, and compare
+    Join(join::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,5 +39,6 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
+        Task::Join(args) => join::run(&args),
     }
 }

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{balance, commit, fixture, height, settings, transfer};
+use common::{balance, commit, fixture, fixture_with, height, settings, transfer};
 use purlin_api::SyncState;
-use purlin_primitives::Height;
+use purlin_primitives::{Height, PosRules};
 use purlin_rpc::{BlockSelector, NodeError};
 use purlin_service::{
     Checkpoint, Examination, Level, Node, Settings, SnapshotError, SnapshotFileError, SyncMethod,
@@ -13,6 +13,7 @@ use purlin_service::{
 };
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A chain of one validator that others can reach, with snapshots every ten blocks.
 struct Network {
@@ -23,7 +24,10 @@ struct Network {
 
 impl Network {
     async fn start(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut fixture = fixture();
+        Self::with(common::fixture(), change).await
+    }
+
+    async fn with(mut fixture: common::Fixture, change: impl FnOnce(&mut Settings)) -> Self {
         fixture.settings.network_listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
         fixture.settings.snapshot_blocks = Some(10);
         change(&mut fixture.settings);
@@ -97,7 +101,8 @@ async fn examine(node: Node, settings: &Settings) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_node_joins_by_replay_and_by_snapshot() {
-    let mut network = Network::start(|_| {}).await;
+    // Epochs of seven blocks: who decides must be proven across several of them.
+    let mut network = Network::with(fixture_with(|rules| rules.epoch_blocks = 7), |_| {}).await;
     network.send(40).await;
     let from = network.snapshot(30).await;
     let (replays, joins) =
@@ -110,7 +115,12 @@ async fn a_fresh_node_joins_by_replay_and_by_snapshot() {
     for node in [&replaying, &joined] {
         assert_eq!(header_at(node, last).await, expected);
         assert_eq!(balance(node.api(), "bob"), balance(network.validator.api(), "bob"));
-        assert_eq!(node.api().status().sync, SyncState::Synced);
+        let synced = async {
+            while node.api().status().sync != SyncState::Synced {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), synced).await.unwrap();
     }
     // What it never had, it says so.
     let status = joined.api().status();
@@ -132,6 +142,82 @@ async fn a_fresh_node_joins_by_replay_and_by_snapshot() {
     assert!(report.contains(&format!("from {oldest} on")), "{report}");
     let report = examine(replaying, &replays).await;
     assert!(!report.contains(" on "), "{report}");
+    stop(network.validator).await;
+}
+
+/// Asks a node over its socket, which may not answer yet.
+async fn status_text(settings: &Settings) -> std::io::Result<String> {
+    let mut socket = tokio::net::UnixStream::connect(settings.home.socket()).await?;
+    socket.write_all(b"GET /api/v1/status HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_the_unbonding_period_takes_a_checkpoint() {
+    let rules = |rules: &mut PosRules| (rules.epoch_blocks, rules.unbonding_epochs) = (6, 3);
+    let mut network = Network::with(fixture_with(rules), |_| {}).await;
+    network.send(45).await;
+    network.snapshot(40).await;
+    let checkpoint = network.validator.api().status().checkpoint.unwrap();
+    let last = network.validator.api().status().height.get();
+    let expected = header_at(&network.validator, last).await;
+
+    let mut joins = network.follower("joins", SyncMethod::Snapshot);
+    let settings = joins.clone();
+    let refused = tokio::spawn(async move { Node::start(&settings, |_| None).await.map(drop) });
+    let told = async {
+        loop {
+            match status_text(&joins).await {
+                Ok(text) if text.contains("unbonding period of 18 blocks") => return text,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let text = tokio::time::timeout(Duration::from_secs(30), told).await.unwrap();
+    assert!(text.contains("network.checkpoint") && text.contains("\"sync\":\"snapshot\""), "{text}");
+    // Whoever does not want it any more need not wait.
+    refused.abort();
+    assert!(refused.await.unwrap_err().is_cancelled());
+
+    let mut replays = network.follower("replays", SyncMethod::Replay);
+    let replaying = start(&replays).await;
+    let told = async {
+        while replaying.api().status().sync_problem.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.unwrap();
+    assert_eq!(replaying.api().status().height, Height::ZERO);
+    stop(replaying).await;
+
+    // A wrong one is named with both ids.
+    let right: Checkpoint = checkpoint.parse().unwrap();
+    let wrong = Checkpoint { block: network.fixture.genesis.id(), ..right };
+    replays.network_checkpoint = Some(wrong);
+    let replaying = start(&replays).await;
+    let told = async {
+        loop {
+            match replaying.api().status().sync_problem {
+                Some(problem) if problem.contains("checkpoint says") => return problem,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let problem = tokio::time::timeout(Duration::from_secs(30), told).await.unwrap();
+    assert!(problem.contains(&wrong.block.to_string()) && problem.contains(&right.block.to_string()), "{problem}");
+    stop(replaying).await;
+    for settings in [&mut replays, &mut joins] {
+        settings.network_checkpoint = Some(right);
+        let node = start(settings).await;
+        assert_eq!(header_at(&node, last).await, expected);
+        stop(node).await;
+    }
+    // A chain that has another block there does not start.
+    replays.network_checkpoint = Some(wrong);
+    let error = Node::start(&replays, |_| None).await.unwrap_err().to_string();
+    assert!(error.contains(&wrong.block.to_string()) && error.contains(&right.block.to_string()), "{error}");
     stop(network.validator).await;
 }
 
@@ -236,10 +322,10 @@ async fn old_blocks_are_removed_and_others_are_asked_for_them() {
     let mut keeps_less = network.follower("keeps-less", SyncMethod::Replay);
     keeps_less.keep_blocks = Some(20);
     let pruned = start(&keeps_less).await;
-    network.send(150).await;
+    network.send(290).await;
     // Blocks of the window stay, however little is to be kept.
     let last = network.validator.api().status().height.get();
-    assert!(last > 280, "a block for each transfer and one that anchors it: {last}");
+    assert!(last > 285, "at least a block for each transfer: {last}");
     height(pruned.api(), last).await;
     let waiting = async {
         while pruned.api().status().oldest_block.get() < last - 256 {

@@ -95,6 +95,17 @@ pub enum TrustProblem {
         /// First block of the epoch whose proof is missing.
         height: Height,
     },
+    /// Old blocks are gone everywhere.
+    #[error(
+        "no connected peer keeps block {wanted}; the oldest that one keeps is {oldest}: connect to a node that keeps all \
+         of history, or set `network.sync` to `snapshot` and begin with an empty data folder"
+    )]
+    HistoryGone {
+        /// The next one needed.
+        wanted: Height,
+        /// The oldest one offered.
+        oldest: Height,
+    },
     /// Proof of work.
     #[error("a chain of proof of work has no certificates to trust a snapshot by; set `network.sync` to `replay`")]
     NoCertificates,

@@ -16,6 +16,8 @@ const POLL: Duration = Duration::from_millis(250);
 /// Answers in a row that say that nothing is missing before that is believed: a node that has peers and has not heard
 /// from them yet knows of nothing that is missing.
 const SETTLED_ANSWERS: u32 = 4;
+/// Answers in a row that name a problem before waiting is given up: other peers may be connected by then.
+const PROBLEM_ANSWERS: u32 = 20;
 /// Time between two lines about progress where no bar can be drawn.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -107,7 +109,7 @@ fn wait(args: &Args, context: &Context) -> Result<(Status, Connection), CliError
     let timeout = Duration::from_secs(args.timeout);
     let started = Instant::now();
     let mut progress = Progress::new(context.output, args.wait_height)?;
-    let (mut settled, mut alone) = (0, None);
+    let (mut settled, mut problems, mut alone) = (0, 0, None);
     loop {
         let answer = context.connect().and_then(|connection| {
             let status = connection.run(connection.client.status())?;
@@ -125,7 +127,8 @@ fn wait(args: &Args, context: &Context) -> Result<(Status, Connection), CliError
                 return Err(error);
             }
         };
-        if let Some(problem) = &status.sync_problem {
+        problems = if status.sync_problem.is_some() { problems + 1 } else { 0 };
+        if let Some(problem) = status.sync_problem.as_ref().filter(|_| problems >= PROBLEM_ANSWERS) {
             progress.finish();
             return Err(CliError::new(ExitKind::CheckFailed, format!("the node does not sync: {problem}")));
         }

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::core::Core;
-use super::driver::{Halt, Outgoing};
+use super::driver::{AHEAD_MAX as AHEAD_GIVEN_MAX, Halt, Outgoing};
 use super::evidence::Reporter;
 use super::inbox::{Checked, Event, Inbox};
 use super::pipeline::Message;
@@ -515,6 +515,9 @@ impl<S: KeyValueStore> Exchange<S> {
         let trusted = self.core.trusted.map_or(head, |checkpoint| checkpoint.height.max(head));
         let rules = &self.core.chain.parameters().consensus;
         let age = self.blocks.progress().map_or(Ok(()), |progress| check_age(rules, trusted, progress.target));
+        let gone = self.blocks.oldest_offered();
+        let gone = gone.map(|oldest| TrustProblem::HistoryGone { wanted: head.next(), oldest });
+        let age = gone.map_or(age, Err);
         let mut problem = self.core.sync_problem.lock();
         if let Some(TrustProblem::Contradiction { .. }) = &*problem {
             return;
@@ -542,7 +545,7 @@ impl<S: KeyValueStore> Exchange<S> {
         true
     }
 
-    /// Gives the driver the next block of the plan, when the one before it is the head.
+    /// Gives the driver the next blocks of the plan, a few more than it can store at once.
     fn give_next(&mut self) {
         if self.core.sync_problem.lock().is_some() {
             return;
@@ -551,20 +554,27 @@ impl<S: KeyValueStore> Exchange<S> {
         while self.delivered.front().is_some_and(|next| next.certified.header.height <= head) {
             self.delivered.pop_front();
         }
-        let wanted = head.next();
-        let ready = self.delivered.front().is_some_and(|next| next.certified.header.height == wanted);
-        if !ready || (self.given >= wanted && self.given > head) {
-            return;
-        }
-        let Some(next) = self.delivered.front() else { return };
-        let Some(certificate) = next.certified.certificate.clone() else { return };
-        if self.contradicts(wanted, next.id) {
-            return;
-        }
-        let block = Block { header: next.certified.header.clone(), transactions: next.transactions.clone() };
-        let from = plan_as_peer(&next.id);
-        let message = Message::Certified { block: Box::new(block), certificate, from };
-        if self.core.messages.try_send(message).is_ok() {
+        self.given = self.given.max(head);
+        for next in &self.delivered {
+            let wanted = self.given.next();
+            let height = next.certified.header.height;
+            if height < wanted {
+                continue;
+            }
+            if height > wanted || wanted.get() > head.get() + AHEAD_GIVEN_MAX {
+                return;
+            }
+            let Some(certificate) = next.certified.certificate.clone() else { return };
+            if self.contradicts(wanted, next.id) {
+                return;
+            }
+            let block =
+                Block { header: next.certified.header.clone(), transactions: next.transactions.clone() };
+            let from = plan_as_peer(&next.id);
+            let message = Message::Certified { block: Box::new(block), certificate, from };
+            if self.core.messages.try_send(message).is_err() {
+                return;
+            }
             self.given = wanted;
         }
     }

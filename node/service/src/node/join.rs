@@ -206,3 +206,6 @@ impl<S: KeyValueStore> Join<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

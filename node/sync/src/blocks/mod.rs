@@ -396,6 +396,19 @@ impl BlockSync {
         })
     }
 
+    /// Returns the oldest block that peers keep, when all who are ahead have pruned the one that is needed next.
+    pub fn oldest_offered(&self) -> Option<Height> {
+        let mut oldest = None;
+        for peer in self.peers.values().filter(|peer| self.is_better(peer)) {
+            let kept = peer.status.as_ref().map_or(Height::ZERO, |status| status.oldest_block);
+            if kept <= self.head.height.next() {
+                return None;
+            }
+            oldest = Some(oldest.map_or(kept, |oldest: Height| oldest.min(kept)));
+        }
+        oldest
+    }
+
     /// Returns the number of headers held and the bytes of bodies that wait.
     pub fn held(&self) -> (usize, usize) {
         (self.slots.len(), self.buffered_bytes)
