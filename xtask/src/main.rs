@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cluster;
 mod command;
 mod crash;
 mod demo;
@@ -20,7 +21,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Show the whole journey on a temporary node: install, call, stream, restart, prove
+    /// Show the whole journey on four nodes: install, call, stream, lose one, restart, prove
     Demo(demo::Args),
     /// Run every check: format, lints, unit, integration, wasm and doc tests, then the demo
     Test(test::Args),
