@@ -1,6 +1,7 @@
 //! A local network: several nodes, each a process of its own, on one machine.
 
 use anyhow::{Context, Result, bail, ensure};
+use purlin_client::{Client, Endpoint};
 use serde_json::Value;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,16 @@ impl Cluster {
     /// The program with the home of node `number`.
     pub(crate) fn purlin(&self, number: usize) -> &Purlin {
         &self.members[number - 1].purlin
+    }
+
+    /// The same, to change how the node is started.
+    pub(crate) fn purlin_mut(&mut self, number: usize) -> &mut Purlin {
+        &mut self.members[number - 1].purlin
+    }
+
+    /// A client of node `number`'s API, which answers while the node runs.
+    pub(crate) fn client(&self, number: usize) -> Client {
+        Client::new(Endpoint::Unix(self.purlin(number).home().join("purlin.sock")), None)
     }
 
     /// The log of node `number`.

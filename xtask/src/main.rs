@@ -1,7 +1,8 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | chaos`.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chaos;
 mod cluster;
 mod command;
 mod crash;
@@ -29,6 +30,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill a node during a stream of transactions, many times, and see that nothing was lost
     Crash(crash::Args),
+    /// Run a network of processes under faults: kills, partitions, packet loss, NAT
+    Chaos(chaos::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,5 +40,6 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
+        Task::Chaos(args) => chaos::run(&args),
     }
 }
