@@ -129,6 +129,10 @@ pub struct Inclusion {
     pub receipt: Receipt,
     /// Log lines and a backtrace, when this node has them.
     pub diagnostic: Option<String>,
+    /// Blocks on top of its block.
+    pub confirmations: u64,
+    /// Whether its block stays: always under proof of stake, with enough confirmations under proof of work.
+    pub is_final: bool,
 }
 
 /// A transaction that the node knows.
@@ -145,7 +149,7 @@ pub struct TransactionRecord {
 /// How waiting for a transaction ended.
 #[derive(Debug, Clone)]
 pub enum Conclusion {
-    /// It is in a durable block.
+    /// It is in a final block.
     Committed(Box<TransactionRecord>),
     /// It left the pool without being in a block: expired, replaced or pushed out.
     Dropped {
@@ -262,7 +266,7 @@ pub trait Node: Send + Sync + 'static {
     /// Returns what `GET /status` shows. From memory.
     fn status(&self) -> Status;
 
-    /// Returns the height of the last durable block and tells of new ones. When a receiver sees a height, every
+    /// Returns the height of the last final block and tells of new ones. When a receiver sees a height, every
     /// read finds that block and its events.
     fn head(&self) -> watch::Receiver<Height>;
 
@@ -288,7 +292,7 @@ pub trait Node: Send + Sync + 'static {
         transactions: Vec<Transaction>,
     ) -> BoxFuture<'_, Vec<Result<TransactionId, SubmitError>>>;
 
-    /// Waits until a transaction is in a durable block or gone. Returns at once when it is already.
+    /// Waits until a transaction is in a final block or gone. Returns at once when it is already.
     fn wait_committed(&self, id: TransactionId) -> BoxFuture<'_, Result<Conclusion, NodeError>>;
 
     /// Returns a block.

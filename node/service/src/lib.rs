@@ -50,8 +50,8 @@ pub use local_network::{
 };
 pub use metrics::{MetricsSnapshot, Stage, StageSnapshot};
 pub use node::{
-    BodyLog, NoBodies, NoPeers, Node, NodeParts, Outbox, Outgoing, PeerInbox, Peers, StartError, StopReason,
-    thread_stack_bytes,
+    BodyLog, Miner, NoBodies, NoMiner, NoPeers, Node, NodeParts, Outbox, Outgoing, PeerInbox, Peers, StartError,
+    StepMiner, StopReason, thread_stack_bytes,
 };
 pub use purlin_network::check_peer_address;
 pub use purlin_primitives::Genesis;

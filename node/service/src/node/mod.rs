@@ -6,7 +6,9 @@ mod driver;
 mod engine;
 mod evidence;
 mod exchange;
+mod heads;
 mod inbox;
+mod mining;
 mod peers;
 mod pipeline;
 mod serve;
@@ -18,17 +20,21 @@ mod workers;
 pub use self::core::StopReason;
 pub use bodies::{BodyLog, NoBodies};
 pub use driver::{NoPeers, Outbox, Outgoing};
+pub use mining::{Miner, NoMiner, StepMiner};
 pub use peers::{PeerInbox, Peers};
 
 use parking_lot::{Mutex, RwLock};
 use purlin_capabilities::{Allocation, Backend, CacheConfig, EngineFault, RuntimeConfig};
 use purlin_chain::{Chain, ChainError, ChainOptions, Executor, Opening};
 use purlin_consensus::ConsensusEngine;
+use purlin_consensus::pow::DoubleSha256;
 use purlin_execution::NodeExecutor;
 use purlin_mempool::Mempool;
 use purlin_modules::staking;
 use purlin_network::{NetworkError, NetworkService};
-use purlin_primitives::{AccountId, Genesis, PublicKey, Seal, SecretKey, TimestampMs};
+use purlin_primitives::{
+    AccountId, ConsensusRules, Genesis, Height, PublicKey, Seal, SecretKey, TimestampMs,
+};
 use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
 use purlin_state::KeyValueStore;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
@@ -43,14 +49,17 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use self::core::{Core, Pool, View};
-use self::driver::{Driver, DriverParts};
+use self::driver::{Driver, DriverParts, PowDriver};
 use self::engine::Prepared;
 use self::evidence::Reporter;
 use self::exchange::Exchange;
+use self::heads::Heads;
 use self::inbox::Inbox;
+use self::mining::{Effort, MinerThreads};
 use self::peers::ExchangeOutbox;
-use self::pipeline::{BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, Sealed};
+use self::pipeline::{BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, PowMessage, Sealed};
 use self::serve::ApiNode;
+use self::tracker::Tracker;
 use self::workers::Workers;
 use crate::config::{EngineBackend, MemoryAllocation, Settings};
 use crate::home::{HomeLock, LockError};
@@ -107,12 +116,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// An engine that this program does not have.
-    #[error("the genesis asks for the engine `{engine}`, which this version of the program cannot run")]
-    UnknownEngine {
-        /// Which.
-        engine: &'static str,
-    },
+    /// The headers of a proof-of-work chain cannot be followed from.
+    #[error(transparent)]
+    Headers(purlin_consensus::pow::HistoryError),
     /// The network does not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -152,8 +158,10 @@ pub struct NodeParts<S> {
     pub engine: Option<Box<dyn ConsensusEngine>>,
     /// The connection to others; `None` for a node alone.
     pub peers: Option<Peers>,
-    /// Signs blocks; `None` makes none.
+    /// Signs blocks, or is paid for mining them; `None` makes none.
     pub validator: Option<SecretKey>,
+    /// Searches nonces under proof of work; `None` for the threads of the settings.
+    pub miner: Option<Box<dyn Miner>>,
     /// Keeps other processes out; `None` when the store does.
     pub lock: Option<HomeLock>,
 }
@@ -196,6 +204,7 @@ impl Node {
             engine: None,
             peers,
             validator,
+            miner: None,
             lock: Some(lock),
         };
         let settings = settings.clone();
@@ -216,7 +225,7 @@ impl Node {
     }
 
     fn assemble<S: KeyValueStore>(settings: &Settings, parts: NodeParts<S>) -> Result<Self, StartError> {
-        let NodeParts { store, genesis, executor, engine, peers, validator, lock } = parts;
+        let NodeParts { store, genesis, executor, engine, peers, validator, miner, lock } = parts;
         let chain = Chain::open(store, genesis, &*executor, ChainOptions::default())?;
         if let Opening::Repaired { reason } = chain.opening() {
             tracing::warn!(reason, "the state tree was damaged and was built again from the values");
@@ -224,7 +233,12 @@ impl Node {
         let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
             .map_err(ChainError::from)?;
         let metrics = Arc::<Metrics>::default();
-        let reporter = validator.clone().map(Reporter::new);
+        let heads = match &chain.parameters().consensus {
+            ConsensusRules::Pow(rules) => Some(Heads::open(&chain, rules.clone())?),
+            ConsensusRules::Pos(_) => None,
+        };
+        // Nobody votes under proof of work, so nobody can be caught.
+        let reporter = validator.clone().filter(|_| heads.is_none()).map(Reporter::new);
         let Prepared { engine, kept, bodies, records, public_key, signed } = match engine {
             Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
             None => Prepared::of_genesis(settings, &chain, validator, &decides, &metrics)?,
@@ -237,11 +251,17 @@ impl Node {
         let context = chain.context(head.height.next(), head.time, proposer, Seal::FIRST_ROUND);
         let view = Arc::new(View { state: chain.tip_state(), context });
         let (messages, inbox) = std::sync::mpsc::sync_channel(MESSAGES_MAX);
+        let confirmed = heads.as_ref().map_or(head.height, |heads| heads.final_height(head.height));
+        let mut tracker = Tracker::default();
+        if heads.is_some() {
+            track_unconfirmed(&chain, confirmed, &mut tracker)?;
+        }
         let core = Arc::new(Core {
             pool: Mutex::new(Pool { mempool: Mempool::new(settings.mempool), view }),
-            tracker: Mutex::default(),
+            tracker: Mutex::new(tracker),
             metrics,
-            heights: watch::Sender::new(head.height),
+            heights: watch::Sender::new(confirmed),
+            heads,
             head: RwLock::new(head),
             stop: watch::Sender::new(None),
             messages,
@@ -269,9 +289,23 @@ impl Node {
         });
         let (builds, build_jobs) = pipeline::jobs();
         let (commits, commit_jobs) = pipeline::jobs();
-        let sealed = Arc::new(Sealed::at(core.chain.head().height));
+        let head = core.chain.head();
+        let sealed = Arc::new(Sealed::at(head.height));
         let state = core.chain.tip_state();
-        let builder = Builder { core: Arc::clone(&core), proposer, sealed: Arc::clone(&sealed), state };
+        let builder = Builder {
+            core: Arc::clone(&core),
+            proposer,
+            sealed: Arc::clone(&sealed),
+            state,
+            parent: head.block,
+            next: head.height.next(),
+            branch: None,
+        };
+        let (miner, mut threads) = match miner {
+            _ if core.heads.is_none() => (None, Vec::new()),
+            Some(miner) => (Some(miner), Vec::new()),
+            None => start_miner(settings, &core).map(|(miner, threads)| (Some(miner), threads))?,
+        };
         let parts = DriverParts {
             core: Arc::clone(&core),
             engine,
@@ -281,9 +315,10 @@ impl Node {
             builds,
             commits,
             sealed: Arc::clone(&sealed),
+            pow: miner.map(|miner| PowDriver::new(miner, confirmed)),
         };
         let driver = Driver::new(parts, started, bodies);
-        let mut threads = start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, inbox))?;
+        threads.extend(start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, inbox))?);
         if let Some((exchange, inbox)) = exchange {
             threads.push(start_exchange(&core, exchange, inbox)?);
         }
@@ -443,7 +478,9 @@ fn unlock_validator(
     // Told before the passphrase is asked for.
     let public_key = keystore.get(name)?.public_key;
     let listed = genesis.validators.iter().any(|validator| validator.public_key == public_key);
-    if !listed && settings.has_network() {
+    if let ConsensusRules::Pow(_) = genesis.parameters.consensus {
+        // Anybody may mine.
+    } else if !listed && settings.has_network() {
         // It may have bonded since, or be about to.
         tracing::info!(key = %name, %public_key, "the key is not a validator of the genesis");
     } else if !listed {
@@ -507,6 +544,45 @@ fn start_threads<S: KeyValueStore>(
         )?,
         spawn("driver", SMALL_STACK_BYTES, Box::new(move || driver.run(&inbox)))?,
     ])
+}
+
+/// Starts the threads that mine, when the settings and the key say so.
+fn start_miner<S: KeyValueStore>(
+    settings: &Settings,
+    core: &Arc<Core<S>>,
+) -> Result<(Box<dyn Miner>, Vec<JoinHandle<()>>), StartError> {
+    if core.validator.is_none() || settings.mining_threads == 0 {
+        return Ok((Box::new(NoMiner), Vec::new()));
+    }
+    let effort = Effort { threads: settings.mining_threads, rate_max: settings.mining_hashes_per_second_max };
+    let messages = core.messages.clone();
+    let found = move |header| {
+        // The driver is gone when the node stops.
+        drop(messages.send(Message::Pow(PowMessage::Mined(Box::new(header)))));
+    };
+    let (miner, threads) =
+        MinerThreads::start(Arc::new(DoubleSha256), effort, found).map_err(StartError::Thread)?;
+    Ok((Box::new(miner), threads))
+}
+
+/// Has those who wait for a transaction of the last blocks wait until it is final, though the node was restarted.
+fn track_unconfirmed<S: KeyValueStore>(
+    chain: &Chain<S>,
+    confirmed: Height,
+    tracker: &mut Tracker,
+) -> Result<(), ChainError> {
+    let head = chain.head().height;
+    for height in (confirmed.get() + 1..=head.get()).map(Height::new) {
+        let Some(block) = chain.block(height)? else { continue };
+        let chain_id = &chain.genesis().chain_id;
+        let verified = block.transactions.into_iter().map(|one| one.verify(chain_id));
+        let verified = verified.collect::<Result<Vec<_>, _>>().map_err(|error| {
+            let detail = format!("block {height} has a transaction that is not valid: {error}");
+            ChainError::Inconsistent { detail }
+        })?;
+        tracker.included(block.header.id(), &verified);
+    }
+    Ok(())
 }
 
 fn start_exchange<S: KeyValueStore>(
