@@ -7,9 +7,7 @@ use common::{Api, account, balance, settings, transfer};
 use parking_lot::Mutex;
 use purlin_execution::NodeExecutor;
 use purlin_network::{Identity, NetworkConfig, NetworkHandle, NetworkService, NetworkSink};
-use purlin_primitives::{
-    ConsensusRules, Genesis, Height, PowRules, SecretKey, TimestampMs, TransactionId,
-};
+use purlin_primitives::{ConsensusRules, Genesis, Height, PowRules, SecretKey, TimestampMs, TransactionId};
 use purlin_rpc::{BlockSelector, Conclusion};
 use purlin_service::{
     NewChain, Node, NodeParts, PeerInbox, Protection, Settings, development_key, init_home, write_genesis,
@@ -224,7 +222,8 @@ impl Miners {
     fn new(count: usize, rules: PowRules) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let mut chain = NewChain::development("dev".parse().unwrap(), TimestampMs::new(now.as_millis() as u64));
+        let mut chain =
+            NewChain::development("dev".parse().unwrap(), TimestampMs::new(now.as_millis() as u64));
         chain.parameters.consensus = ConsensusRules::Pow(rules);
         let genesis = Genesis { validators: Vec::new(), ..chain.genesis(&miner(0)) };
         let mut homes = Vec::new();
@@ -350,8 +349,7 @@ async fn a_partition_of_two_and_one_heals_to_the_heavier_branch() {
         .await;
     }
     for one in &all {
-        let concluded =
-            tokio::time::timeout(Duration::from_secs(90), one.api().wait_committed(light)).await;
+        let concluded = tokio::time::timeout(Duration::from_secs(90), one.api().wait_committed(light)).await;
         assert!(matches!(concluded.unwrap().unwrap(), Conclusion::Committed(_)));
         let head = one.height();
         let at = included(one, light).unwrap();

@@ -15,9 +15,7 @@ use std::sync::Arc;
 use super::super::core::Core;
 use super::super::heads::{Candidate, Heads};
 use super::super::mining::Miner;
-use super::super::pipeline::{
-    BuildJob, Built, CommitJob, PowJob, PowMessage, Switch, proposal_of,
-};
+use super::super::pipeline::{BuildJob, Built, CommitJob, PowJob, PowMessage, Switch, proposal_of};
 use super::super::tracker::FinalBlock;
 use super::{Driver, Halt, Outgoing};
 use crate::metrics::add;
@@ -127,7 +125,9 @@ impl PowDriver {
 
 /// Returns what a node of proof of work shares; such a node is the only one that gets here.
 fn heads<S>(core: &Core<S>) -> Result<&Heads, Halt> {
-    core.heads.as_ref().ok_or_else(|| Halt("the engine asks for proof of work, which this chain has not".into()))
+    core.heads
+        .as_ref()
+        .ok_or_else(|| Halt("the engine asks for proof of work, which this chain has not".into()))
 }
 
 fn read_fault(error: impl Into<ChainError>) -> Halt {
@@ -150,7 +150,8 @@ impl<S: KeyValueStore> Driver<S> {
             PowEffect::Validate { header, from, .. } => {
                 let block = header.id();
                 if heads.candidates.lock().contains_key(&block) {
-                    self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Valid { header } });
+                    self.inputs
+                        .push_back(Input::BlockValidated { block, verdict: Verdict::Valid { header } });
                     return Ok(());
                 }
                 let pow = self.pow()?;
@@ -428,10 +429,10 @@ pub(super) fn report(notice: &PowNotice) {
 
 /// Says whether a header is a template with a nonce.
 fn is_template(template: &BlockHeader, mined: &BlockHeader) -> bool {
-    let (Seal::Pow { target, .. }, Seal::Pow { target: mined_target, .. }) = (template.seal, mined.seal) else {
+    let (Seal::Pow { target, .. }, Seal::Pow { target: mined_target, .. }) = (template.seal, mined.seal)
+    else {
         return false;
     };
     let without = BlockHeader { seal: template.seal, ..mined.clone() };
     target == mined_target && without == *template
 }
-
