@@ -42,7 +42,7 @@ mod token;
 
 pub use limits::RpcLimits;
 pub use node::{
-    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord,
+    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord, EventScope,
     EventRecords, Inclusion, Node, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord,
     SubmitError, TransactionRecord,
 };

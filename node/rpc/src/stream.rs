@@ -101,8 +101,13 @@ enum State {
     Ended,
 }
 
-/// Answers with a stream that goes on until the client or the server leaves.
-pub(crate) fn follow<C, R, F>(shared: &Arc<Shared>, cursor: C, read: R) -> Result<Response, ApiError>
+/// Answers with a stream that reads again whenever `head` changes, and goes on until the client or the server leaves.
+pub(crate) fn follow<C, R, F>(
+    shared: &Arc<Shared>,
+    head: watch::Receiver<Height>,
+    cursor: C,
+    read: R,
+) -> Result<Response, ApiError>
 where
     C: Cursor,
     R: Fn(Arc<Shared>, C) -> F + Send + 'static,
@@ -114,7 +119,7 @@ where
     })?;
     let follower = Follower {
         shared: Arc::clone(shared),
-        head: shared.node.head(),
+        head,
         cursor,
         read,
         state: State::Opening,

@@ -1,5 +1,7 @@
 //! The node as the API sees it.
 
+mod events;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use purlin_abi::{DeviceFilter, DeviceRecord};
@@ -14,7 +16,7 @@ use purlin_primitives::{
     TransactionBody, TransactionId,
 };
 use purlin_rpc::{
-    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord,
+    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter,
     EventRecords, Inclusion, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord,
     SubmitError, TransactionRecord,
 };
@@ -318,6 +320,11 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
         self.core.heights.subscribe()
     }
 
+    fn tip(&self) -> watch::Receiver<Height> {
+        let core = &self.core;
+        core.heads.as_ref().map_or_else(|| core.heights.subscribe(), |heads| heads.tips.subscribe())
+    }
+
     fn readiness(&self) -> Result<(), NodeError> {
         self.core.check_running()
     }
@@ -510,30 +517,10 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
         after: EventCursor,
         limit: usize,
     ) -> Result<EventRecords, NodeError> {
-        let from = purlin_chain::EventCursor { height: after.height, index: after.index }.next();
-        let filter = purlin_chain::EventFilter { app: filter.app.clone(), topic: filter.topic.clone() };
-        let mut page = self.core.chain.events(from, &filter, limit).map_err(|error| self.fault(error))?;
-        let end = purlin_chain::EventCursor::start_of(self.core.heights.borrow().next());
-        if page.next > end {
-            // What follows is not final, and told by those who ask for it.
-            page.events.retain(|record| record.cursor < end);
-            (page.next, page.complete) = (end, true);
+        match &self.core.heads {
+            Some(heads) => events::unstable(&self.core, heads, filter, after, limit),
+            None => events::stable(&self.core, filter, after, limit),
         }
-        let next = match (page.next.index.checked_sub(1), page.next.height.checked_sub(Height::new(1))) {
-            (Some(index), _) => EventCursor { height: page.next.height, index },
-            (None, Some(height)) => EventCursor::end_of(height),
-            (None, None) => EventCursor::default(),
-        };
-        let event = |record: purlin_chain::EventRecord| EventRecord {
-            cursor: EventCursor { height: record.cursor.height, index: record.cursor.index },
-            transaction: record.transaction,
-            event: record.event,
-        };
-        Ok(EventRecords {
-            events: page.events.into_iter().map(event).collect(),
-            next: next.max(after),
-            more: !page.complete,
-        })
     }
 
     fn state(&self, app: &AppId, key: &[u8]) -> Result<StateRecord, NodeError> {
