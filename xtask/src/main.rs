@@ -1,7 +1,9 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | chaos`.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chaos;
+mod cluster;
 mod command;
 mod crash;
 mod demo;
@@ -20,7 +22,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Show the whole journey on a temporary node: install, call, stream, restart, prove
+    /// Show the whole journey on four nodes: install, call, stream, lose one, restart, prove
     Demo(demo::Args),
     /// Run every check: format, lints, unit, integration, wasm and doc tests, then the demo
     Test(test::Args),
@@ -28,6 +30,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill a node during a stream of transactions, many times, and see that nothing was lost
     Crash(crash::Args),
+    /// Run a network of processes under faults: kills, partitions, packet loss, NAT
+    Chaos(chaos::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,5 +40,6 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
+        Task::Chaos(args) => chaos::run(&args),
     }
 }
