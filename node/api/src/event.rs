@@ -50,7 +50,11 @@ pub struct ParseCursorError {
 
 impl fmt::Display for ParseCursorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not a cursor; expected HEIGHT.INDEX such as 12.0, with @BLOCK behind it under proof of work", self.text)
+        write!(
+            f,
+            "{:?} is not a cursor; expected HEIGHT.INDEX such as 12.0, with @BLOCK behind it under proof of work",
+            self.text
+        )
     }
 }
 
@@ -164,12 +168,17 @@ mod tests {
         assert_eq!(cursor.to_string(), "12.3");
         assert_eq!("12.3".parse(), Ok(cursor));
         assert!(cursor < EventCursor::end_of(Height::new(12)));
-        assert!(EventCursor::end_of(Height::new(12)) < EventCursor { height: Height::new(13), index: 0, block: None });
+        assert!(
+            EventCursor::end_of(Height::new(12))
+                < EventCursor { height: Height::new(13), index: 0, block: None }
+        );
         let in_block = cursor.in_block(BlockId::ZERO);
         assert_eq!(in_block.to_string(), format!("12.3@{}", BlockId::ZERO));
         assert_eq!(in_block.to_string().parse(), Ok(in_block));
         assert!(!in_block.is_after(&cursor) && !cursor.is_after(&in_block));
-        for bad in ["", "12", "12.", ".3", "-1.0", "1.2.3", "a.b", "99999999999999999999.0", "12.3@", "12.3@7"] {
+        for bad in
+            ["", "12", "12.", ".3", "-1.0", "1.2.3", "a.b", "99999999999999999999.0", "12.3@", "12.3@7"]
+        {
             assert!(bad.parse::<EventCursor>().is_err(), "{bad:?} must be refused");
         }
     }

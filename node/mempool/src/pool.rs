@@ -488,9 +488,7 @@ impl Mempool {
                 Err(AdmitError::NonceGap { .. }) => Removal::Orphaned,
                 Err(AdmitError::Expired { .. }) => Removal::Expired,
                 Err(
-                    AdmitError::SenderFull { .. }
-                    | AdmitError::PoolFull { .. }
-                    | AdmitError::TooLarge { .. },
+                    AdmitError::SenderFull { .. } | AdmitError::PoolFull { .. } | AdmitError::TooLarge { .. },
                 ) => Removal::Evicted,
             };
             removed.push(Removed { id, reason });

@@ -42,9 +42,9 @@ mod token;
 
 pub use limits::RpcLimits;
 pub use node::{
-    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord, EventScope,
-    EventRecords, Inclusion, Node, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord,
-    SubmitError, TransactionRecord,
+    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord,
+    EventRecords, EventScope, Inclusion, Node, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord,
+    StateRecord, SubmitError, TransactionRecord,
 };
 pub use openapi::OPENAPI_JSON;
 pub use server::{BindError, Server, ServerConfig};

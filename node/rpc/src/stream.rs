@@ -117,14 +117,8 @@ where
         let max = shared.limits.streams_max;
         ApiError::new(ErrorCode::TooManyStreams, format!("{max} streams are open, which is the limit"))
     })?;
-    let follower = Follower {
-        shared: Arc::clone(shared),
-        head,
-        cursor,
-        read,
-        state: State::Opening,
-        _permit: permit,
-    };
+    let follower =
+        Follower { shared: Arc::clone(shared), head, cursor, read, state: State::Opening, _permit: permit };
     let body = Body::from_stream(stream::unfold(follower, |mut follower| async {
         let text = follower.step().await?;
         Some((Ok::<Bytes, Infallible>(Bytes::from(text)), follower))

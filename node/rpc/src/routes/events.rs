@@ -10,11 +10,11 @@ use std::sync::Arc;
 use utoipa::IntoParams;
 
 use super::page_size;
-use crate::{EventFilter, EventScope};
 use crate::error::ApiError;
 use crate::extract::{Json, Parameters, Segments, parse};
 use crate::shared::Shared;
 use crate::stream::{self, Page};
+use crate::{EventFilter, EventScope};
 
 /// Most events that one read of a stream returns.
 const STREAM_PAGE: usize = 100;

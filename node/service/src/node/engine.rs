@@ -22,8 +22,8 @@ use crate::sign_state::{LastSigned, Signer, SigningTerms};
 /// How long a nonce is searched for one block before it is built again with what arrived since, in milliseconds.
 const RENEW_AFTER_MS: u64 = 5_000;
 /// How long the body of a branch's next block is waited for before the branch is left alone for a while, in
-/// milliseconds: some peers can be asked in that time, one after the other.
-const BODY_TIMEOUT_MS: u64 = 15_000;
+/// milliseconds: two peers can be asked in that time, one after the other.
+const BODY_TIMEOUT_MS: u64 = 7_000;
 
 /// An engine with what it needs.
 pub(super) struct Prepared {
@@ -120,7 +120,9 @@ fn pow_engine<S: KeyValueStore>(
     let below = Height::new(window_blocks.saturating_add(MEDIAN_TIME_BLOCKS as u64));
     let lowest = head.height.saturating_sub(below).get().max(1);
     let history = History {
-        headers: (lowest..=head.height.get()).map(|height| header(Height::new(height))).collect::<Result<_, _>>()?,
+        headers: (lowest..=head.height.get())
+            .map(|height| header(Height::new(height)))
+            .collect::<Result<_, _>>()?,
         first_time: match head.height {
             Height::ZERO => None,
             _ => Some(header(Height::new(1))?.time),

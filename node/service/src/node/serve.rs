@@ -16,9 +16,9 @@ use purlin_primitives::{
     TransactionBody, TransactionId,
 };
 use purlin_rpc::{
-    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter,
-    EventRecords, Inclusion, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord,
-    SubmitError, TransactionRecord,
+    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecords,
+    Inclusion, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord, SubmitError,
+    TransactionRecord,
 };
 use purlin_state::{KeyValueStore, StateKey, StateReader, StoreError};
 use std::sync::Arc;
@@ -173,6 +173,10 @@ impl<S: KeyValueStore> ApiNode<S> {
 
     async fn prove(&self, app: AppId, key: Vec<u8>) -> Result<ProvenStateRecord, NodeError> {
         let state_key = StateKey::app_storage(&app, &key);
+        if self.core.heads.is_some() {
+            // The roots of final blocks are in headers that are there already; newer ones may leave the chain.
+            return self.read(move |core| proven(core, state_key, *core.heights.borrow())).await;
+        }
         let mut heights = self.core.heights.subscribe();
         let head = *heights.borrow_and_update();
         let anchored = self
@@ -200,22 +204,35 @@ impl<S: KeyValueStore> ApiNode<S> {
             }
         }
         self.read(move |core| {
-            core.check_running()?;
             let newest = *core.heights.borrow();
-            let height = newest.saturating_sub(Height::new(1));
-            let proof = core.chain.proof(&state_key, Some(height)).map_err(|error| core.fault(error))?;
-            let merkle = borsh::to_vec(&proof.path).expect("writing to memory cannot fail");
-            let certificate = certificate_or_empty(proof.certificate, proof.header.id(), newest);
-            Ok(ProvenStateRecord {
-                entry: StateRecord { height, value: proof.value },
-                state_key,
-                merkle,
-                header: proof.header,
-                certificate,
-            })
+            proven(core, state_key, newest.saturating_sub(Height::new(1)))
         })
         .await
     }
+}
+
+/// Proves an entry after the block of a height, which is not the last one.
+fn proven<S: KeyValueStore>(
+    core: &Core<S>,
+    state_key: Vec<u8>,
+    height: Height,
+) -> Result<ProvenStateRecord, NodeError> {
+    core.check_running()?;
+    let proof = core.chain.proof(&state_key, Some(height)).map_err(|error| match error {
+        ChainError::NotProvableYet { .. } => {
+            NodeError::NotReady { detail: "no block came yet that anchors the state".into() }
+        }
+        other => core.fault(other),
+    })?;
+    let merkle = borsh::to_vec(&proof.path).expect("writing to memory cannot fail");
+    let certificate = certificate_or_empty(proof.certificate, proof.header.id(), height.next());
+    Ok(ProvenStateRecord {
+        entry: StateRecord { height, value: proof.value },
+        state_key,
+        merkle,
+        header: proof.header,
+        certificate,
+    })
 }
 
 /// Forgets a waiter when its future is dropped.

@@ -54,8 +54,7 @@ impl<S: KeyValueStore> Exchange<S> {
             return GossipVerdict::Reject;
         }
         let head = self.core.head.read().height;
-        let verdict =
-            if heads.is_news(&header, head) { GossipVerdict::Relay } else { GossipVerdict::Ignore };
+        let verdict = if heads.is_news(&header, head) { GossipVerdict::Relay } else { GossipVerdict::Ignore };
         // A full queue drops it; the plan finds the branch by its work.
         let input = Input::Message { from: from.as_bytes().to_vec(), bytes };
         drop(self.core.messages.try_send(Message::Input(input)));
@@ -238,8 +237,7 @@ impl<S: KeyValueStore> Exchange<S> {
 fn is_linked(from: Height, headers: &[CertifiedHeader]) -> bool {
     let starts = headers.first().is_none_or(|first| first.header.height == from);
     let follows = |pair: &[CertifiedHeader]| {
-        pair[1].header.parent == pair[0].header.id()
-            && pair[1].header.height == pair[0].header.height.next()
+        pair[1].header.parent == pair[0].header.id() && pair[1].header.height == pair[0].header.height.next()
     };
     starts && headers.windows(2).all(follows)
 }

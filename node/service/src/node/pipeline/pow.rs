@@ -2,10 +2,10 @@
 
 use purlin_chain::{Branch, ChainError, ExecutedBlock, ExecutionFault, Policy, Reorganized};
 use purlin_consensus::Proposal;
+use purlin_modules::accounts;
 use purlin_primitives::{
     AccountId, Block, BlockHeader, BlockId, Height, Transaction, TransactionId, VerifiedTransaction,
 };
-use purlin_modules::accounts;
 use purlin_state::{KeyValueStore, StateReader, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,10 +25,7 @@ pub(in crate::node) enum PowMessage {
     /// A nonce was found; the header has it.
     Mined(Box<BlockHeader>),
     /// A block of somebody else was executed and is among the candidates, or breaks a rule.
-    Judged {
-        block: BlockId,
-        verdict: Result<Box<BlockHeader>, String>,
-    },
+    Judged { block: BlockId, verdict: Result<Box<BlockHeader>, String> },
     /// Nothing is known of a block's parent any more.
     Unplaced { block: BlockId },
     /// A body that is not what the header commits to, or has wrong signatures, which ids do not cover: another
@@ -245,9 +242,8 @@ impl<S: KeyValueStore> Builder<S> {
 
 /// Says whether something was read from a state that a reorganisation or pruning has overtaken.
 fn is_outdated(error: &ChainError) -> bool {
-    let outdated = |error: &StoreError| {
-        matches!(error, StoreError::Reorganized { .. } | StoreError::Pruned { .. })
-    };
+    let outdated =
+        |error: &StoreError| matches!(error, StoreError::Reorganized { .. } | StoreError::Pruned { .. });
     match error {
         ChainError::Store(error) => outdated(error),
         ChainError::Execution(ExecutionFault::Store(error)) => outdated(error),

@@ -170,10 +170,8 @@ fn removed(taken: &TakenBack, filter: &EventFilter, after: EventCursor, limit: u
                 Some(index) => position(cursor.height, index).in_block(*block),
                 None => EventCursor::end_of(below).in_block(below_id),
             };
-            events.push(EventRecord {
-                removed: Some(resume),
-                ..record(one.clone(), cursor.in_block(*block))
-            });
+            events
+                .push(EventRecord { removed: Some(resume), ..record(one.clone(), cursor.in_block(*block)) });
         }
     }
     EventRecords { events, next: EventCursor::end_of(ancestor).in_block(ancestor_id), more: true }
