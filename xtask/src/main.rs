@@ -1,4 +1,4 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | chaos`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | chaos | pow`.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -8,6 +8,7 @@ mod command;
 mod crash;
 mod demo;
 mod node;
+mod pow;
 mod setup;
 mod test;
 
@@ -32,6 +33,8 @@ enum Task {
     Crash(crash::Args),
     /// Run a network of processes under faults: kills, partitions, packet loss, NAT
     Chaos(chaos::Args),
+    /// Part three miners into two and one for some blocks, heal, and see that all follow the heavier branch
+    Pow(pow::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,5 +44,6 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
         Task::Chaos(args) => chaos::run(&args),
+        Task::Pow(args) => pow::run(&args),
     }
 }

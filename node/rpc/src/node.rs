@@ -36,6 +36,14 @@ pub enum NodeError {
         /// Which heights are.
         detail: String,
     },
+    /// The block that somebody read up to is not of the chain any more, and how it left is not remembered.
+    #[error("block {block} at height {height} left the chain")]
+    CursorGone {
+        /// Its height.
+        height: Height,
+        /// Which.
+        block: BlockId,
+    },
     /// Storage or engine failed.
     #[error("{detail}")]
     Fault {
@@ -198,6 +206,18 @@ pub struct EventFilter {
     pub app: Option<AppId>,
     /// Only with this topic.
     pub topic: Option<String>,
+    /// Of which blocks.
+    pub scope: EventScope,
+}
+
+/// Whether to wait until an event stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EventScope {
+    /// Only events of final blocks.
+    #[default]
+    Final,
+    /// Events of all blocks, and of those that left the chain that they did.
+    Unfinalised,
 }
 
 /// An event in the log.
@@ -209,6 +229,8 @@ pub struct EventRecord {
     pub transaction: TransactionId,
     /// The event.
     pub event: Event,
+    /// Set when its block left the chain: where to read on.
+    pub removed: Option<EventCursor>,
 }
 
 /// Some events in order of position.
@@ -270,6 +292,11 @@ pub trait Node: Send + Sync + 'static {
     /// read finds that block and its events.
     fn head(&self) -> watch::Receiver<Height>;
 
+    /// Returns the height of the last block, final or not, and tells of every change of it.
+    fn tip(&self) -> watch::Receiver<Height> {
+        self.head()
+    }
+
     /// Says whether the node can take transactions and answer queries. From memory.
     fn readiness(&self) -> Result<(), NodeError>;
 
@@ -329,7 +356,9 @@ pub trait Node: Send + Sync + 'static {
     /// Runs a query at a height; `None` is the latest.
     fn query(&self, request: &QueryRequest, height: Option<Height>) -> Result<QueryRecord, NodeError>;
 
-    /// Returns at most `limit` events after a cursor. Bounded work: may return fewer, even none, with `more`.
+    /// Returns at most `limit` events after a cursor. Bounded work: may return fewer, even none, with `more`. When the
+    /// cursor's block left the chain, what was told up to it is given as removed first, newest first; events of
+    /// final blocks only when more was taken back than the chain's confirmations.
     fn events(
         &self,
         filter: &EventFilter,

@@ -471,9 +471,10 @@ impl Node for FakeNode {
                 .iter()
                 .flat_map(|receipt| receipt.events.iter().map(move |event| (receipt.transaction, event)));
             events.enumerate().map(move |(index, (transaction, event))| EventRecord {
-                cursor: EventCursor { height: block.block.header.height, index: index as u32 },
+                cursor: EventCursor { height: block.block.header.height, index: index as u32, block: None },
                 transaction,
                 event: event.clone(),
+                removed: None,
             })
         });
         let wanted = |record: &EventRecord| {

@@ -5,13 +5,21 @@ mod common;
 
 use common::{Api, account, balance, settings, transfer};
 use parking_lot::Mutex;
+use purlin_api::EventCursor;
+use purlin_chain::{
+    BlockContext, CallReport, ExecutedBlock, ExecutionFault, Executor, InclusionError, Policy, QueryRequest,
+};
 use purlin_execution::NodeExecutor;
 use purlin_network::{Identity, NetworkConfig, NetworkHandle, NetworkService, NetworkSink};
-use purlin_primitives::{ConsensusRules, Genesis, Height, PowRules, SecretKey, TimestampMs, TransactionId};
-use purlin_rpc::{BlockSelector, Conclusion};
+use purlin_primitives::{
+    ConsensusRules, Event, Genesis, Height, PowRules, Receipt, SecretKey, TimestampMs, TransactionBody,
+    TransactionId, VerifiedTransaction,
+};
+use purlin_rpc::{BlockSelector, Conclusion, EventFilter, EventScope};
 use purlin_service::{
     NewChain, Node, NodeParts, PeerInbox, Protection, Settings, development_key, init_home, write_genesis,
 };
+use purlin_state::{Changes, StateReader};
 use purlin_storage::{RocksStore, StorageOptions};
 use purlin_sync::{
     GossipId, GossipVerdict, InboundId, Network, NetworkEvent, Offence, PeerId, PeerInfo, RequestFailure,
@@ -260,7 +268,7 @@ impl Miners {
         let parts = NodeParts {
             store: RocksStore::open(settings.home.data(), &StorageOptions::default()).unwrap(),
             genesis: self.genesis.clone(),
-            executor: Arc::new(NodeExecutor::new(&runtime()).unwrap()),
+            executor: Arc::new(emitting()),
             engine: None,
             peers: Some(peers),
             validator: Some(miner(index)),
@@ -269,6 +277,107 @@ impl Miners {
         };
         let node = tokio::task::spawn_blocking(move || Node::start_parts(&settings, parts));
         Member { node: node.await.unwrap().unwrap(), switch, service }
+    }
+}
+
+/// Executes as a node does, and has every transaction emit an event: transfers emit none.
+struct Emitting(NodeExecutor);
+
+impl Executor for Emitting {
+    fn genesis(&self, genesis: &Genesis) -> Result<Changes, ExecutionFault> {
+        self.0.genesis(genesis)
+    }
+
+    fn execute_block(
+        &self,
+        state: Arc<dyn StateReader>,
+        context: &BlockContext,
+        transactions: &[VerifiedTransaction],
+        policy: Policy,
+    ) -> Result<ExecutedBlock, ExecutionFault> {
+        let mut executed = self.0.execute_block(state, context, transactions, policy)?;
+        for receipt in &mut executed.receipts {
+            let payload = receipt.transaction.as_bytes().to_vec();
+            receipt.events.push(Event { app: "ledger".parse().unwrap(), topic: "done".into(), payload });
+        }
+        Ok(executed)
+    }
+
+    fn check_admission(
+        &self,
+        state: &dyn StateReader,
+        context: &BlockContext,
+        transaction: &VerifiedTransaction,
+    ) -> Result<Result<(), InclusionError>, ExecutionFault> {
+        self.0.check_admission(state, context, transaction)
+    }
+
+    fn query(
+        &self,
+        state: Arc<dyn StateReader>,
+        context: &BlockContext,
+        request: &QueryRequest,
+    ) -> Result<CallReport, ExecutionFault> {
+        self.0.query(state, context, request)
+    }
+
+    fn simulate(
+        &self,
+        state: Arc<dyn StateReader>,
+        context: &BlockContext,
+        transaction: &TransactionBody,
+    ) -> Result<(Receipt, Option<String>), ExecutionFault> {
+        self.0.simulate(state, context, transaction)
+    }
+}
+
+fn emitting() -> Emitting {
+    Emitting(NodeExecutor::new(&runtime()).unwrap())
+}
+
+/// Follows events of a node, as a client does.
+struct Follower {
+    scope: EventScope,
+    after: EventCursor,
+    /// How often each transaction's event counts by now, and how often it was told and taken back.
+    counts: BTreeMap<TransactionId, i32>,
+    told: u32,
+    removed: u32,
+}
+
+impl Follower {
+    fn new(scope: EventScope) -> Self {
+        let (after, counts) = Default::default();
+        Self { scope, after, counts, told: 0, removed: 0 }
+    }
+
+    fn read(&mut self, api: &Api) {
+        let filter = EventFilter { scope: self.scope, ..EventFilter::default() };
+        loop {
+            let page = api.events(&filter, self.after, 3).unwrap();
+            for event in page.events {
+                let count = self.counts.entry(event.transaction).or_default();
+                match event.removed {
+                    Some(_) => {
+                        self.removed += 1;
+                        *count -= 1;
+                    }
+                    None => {
+                        self.told += 1;
+                        *count += 1;
+                    }
+                }
+                assert!((0..=1).contains(count), "told {count} times");
+            }
+            self.after = page.next;
+            if !page.more {
+                return;
+            }
+        }
+    }
+
+    fn has(&self, id: TransactionId) -> bool {
+        self.counts.get(&id) == Some(&1)
     }
 }
 
@@ -330,11 +439,22 @@ async fn a_partition_of_two_and_one_heals_to_the_heavier_branch() {
     let parted = all.iter().map(|one| one.height()).max().unwrap();
     let heavy = submit(all[0].api(), "bob", 100, 0, "carol").await;
     let light = submit(all[2].api(), "bob", 1_000, 0, "dave").await;
-    until("both sides go on", 120, || all[0].height() >= parted + 8 && all[2].height() >= parted + 3).await;
+    // Two do more work than one, sooner or later.
+    until("both sides go on", 120, || {
+        let both = all[0].height() >= parted + 8 && all[2].height() >= parted + 3;
+        both && included(all[2], light).is_some() && all[0].work() > all[2].work()
+    })
+    .await;
+    // A client of the lighter side sees its block; one that waits for final blocks does not.
+    let (mut newest, mut patient) =
+        (Follower::new(EventScope::Unfinalised), Follower::new(EventScope::Final));
+    newest.read(all[2].api());
+    patient.read(all[2].api());
+    assert!(newest.has(early) && newest.has(light) && newest.removed == 0);
+    assert!(!patient.has(light));
     let left = included(all[2], light).expect("its block was mined meanwhile");
     let left_block = all[2].block_id(left).unwrap();
     assert!(included(all[0], light).is_none() && included(all[2], heavy).is_none());
-    assert!(all[0].work() > all[2].work(), "two do more work than one");
 
     // Heal.
     all.iter().for_each(|one| one.switch.block(&[]));
@@ -355,6 +475,13 @@ async fn a_partition_of_two_and_one_heals_to_the_heavier_branch() {
         let at = included(one, light).unwrap();
         assert!(head >= at + rules().confirmations, "{at} is final at {head}");
     }
+    newest.read(all[2].api());
+    patient.read(all[2].api());
+    for follower in [&newest, &patient] {
+        assert!(follower.has(early) && follower.has(light) && follower.has(heavy));
+    }
+    assert!(newest.removed >= 1, "its first block of the transfer left the chain");
+    assert_eq!((patient.removed, patient.told), (0, 3));
     let balances: Vec<_> = all.iter().map(|one| balance(one.api(), "bob")).collect();
     assert!(balances.iter().all(|one| *one == balances[0]));
     for one in &all {
@@ -369,7 +496,7 @@ async fn a_partition_of_two_and_one_heals_to_the_heavier_branch() {
     // The state is what its blocks make of the genesis.
     for settings in &homes {
         let store = RocksStore::open(settings.home.data(), &StorageOptions::default()).unwrap();
-        let executor = NodeExecutor::new(&runtime()).unwrap();
+        let executor = emitting();
         let chain = purlin_chain::Chain::open(store, network.genesis.clone(), &executor, Default::default());
         let chain = chain.unwrap();
         let report = chain.verify_from_blocks(&executor, |_| {}).unwrap();

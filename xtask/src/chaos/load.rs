@@ -1,9 +1,11 @@
 //! Clients that send transfers to whichever node answers, and note what was acknowledged.
 
 use anyhow::{Result, anyhow};
+use purlin_api::{TransactionPlace, TransactionView};
 use purlin_client::{Client, ClientError, TransactionOptions};
 use purlin_primitives::{Action, Amount, Gas, SecretKey, Transaction, TransactionId};
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +18,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Running clients.
-pub(super) struct Load {
+pub(crate) struct Load {
     runtime: Runtime,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<Vec<TransactionId>>>,
@@ -26,10 +28,15 @@ pub(super) struct Load {
 impl Load {
     /// Starts `senders` accounts of their own, each with one transaction at a time at one of `nodes`.
     pub(super) fn start(nodes: &[Client], senders: usize) -> Result<Self> {
+        Self::start_accounts(nodes, 0..senders)
+    }
+
+    /// The same with accounts of these numbers, which no other load may have.
+    pub(crate) fn start_accounts(nodes: &[Client], senders: Range<usize>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
-        let senders = (0..senders)
+        let senders = senders
             .map(|sender| {
                 let send = Sender {
                     nodes: nodes.to_vec(),
@@ -45,12 +52,12 @@ impl Load {
     }
 
     /// Number of acknowledged transactions so far.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Stops sending and returns what was acknowledged.
-    pub(super) fn finish(self) -> Result<Vec<TransactionId>> {
+    pub(crate) fn finish(self) -> Result<Vec<TransactionId>> {
         self.stop.store(true, Ordering::Relaxed);
         for sender in self.senders {
             self.runtime.block_on(sender).map_err(|error| anyhow!("a client panicked: {error}"))?;
@@ -109,7 +116,7 @@ impl Sender {
                 // It may be in a block already.
                 Ok(Err(ClientError::Refused(_))) => {
                     let found = tokio::time::timeout(REQUEST_TIMEOUT, self.node().transaction(&id)).await;
-                    matches!(found, Ok(Ok(found)) if found.receipt.is_some())
+                    matches!(found, Ok(Ok(found)) if is_final(&found))
                 }
                 Ok(Err(_)) | Err(_) => false,
             };
@@ -120,6 +127,10 @@ impl Sender {
             self.other_node().await;
         }
     }
+}
+
+fn is_final(transaction: &TransactionView) -> bool {
+    matches!(transaction.place, TransactionPlace::Committed { is_final: true, .. })
 }
 
 fn key(sender: usize) -> SecretKey {

@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, program: &Path, folder: &Path) -> Result<()> {
         args.percent, args.seconds
     );
     let lan = Lan::new(4)?;
-    let mut cluster = lan_cluster(&lan, program, folder)?;
+    let mut cluster = lan_cluster(&lan, program, folder, &[])?;
     let share = format!("{}", args.percent / 100.0);
     for host in &lan.hosts {
         iptables(

@@ -8,6 +8,10 @@ mod nat;
 mod partition;
 mod watch;
 
+pub(crate) use load::Load;
+pub(crate) use namespaces::{Lan, address, iptables};
+pub(crate) use partition::lan_cluster;
+
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use purlin_primitives::TransactionId;

@@ -65,15 +65,15 @@ impl Drop for Namespaces {
 
 /// Hosts on one switch.
 #[derive(Debug)]
-pub(super) struct Lan {
+pub(crate) struct Lan {
     pub(super) namespaces: Namespaces,
     pub(super) switch: String,
-    pub(super) hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
 }
 
 impl Lan {
     /// Makes a switch and `count` hosts.
-    pub(super) fn new(count: usize) -> Result<Self> {
+    pub(crate) fn new(count: usize) -> Result<Self> {
         let mut namespaces = Namespaces::new()?;
         let switch = namespaces.add("sw")?;
         run(&["ip", "-n", &switch, "link", "add", "br0", "type", "bridge"])?;
@@ -98,7 +98,7 @@ impl Lan {
 }
 
 /// Address of host `number` of a [`Lan`].
-pub(super) fn address(number: usize) -> String {
+pub(crate) fn address(number: usize) -> String {
     format!("{SUBNET}.{number}")
 }
 
@@ -108,7 +108,7 @@ pub(super) fn on(host: &str) -> Vec<String> {
 }
 
 /// Changes a host's packet rules.
-pub(super) fn iptables(host: &str, rule: &[&str]) -> Result<()> {
+pub(crate) fn iptables(host: &str, rule: &[&str]) -> Result<()> {
     let words = on(host);
     let mut all: Vec<&str> = words.iter().map(String::as_str).collect();
     all.extend(["iptables", "-w"]);

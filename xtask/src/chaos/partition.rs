@@ -24,9 +24,10 @@ pub(crate) struct Args {
     seconds: u64,
 }
 
-/// Makes a network whose nodes live on the hosts of a LAN, one each.
-pub(super) fn lan_cluster(lan: &Lan, program: &Path, folder: &Path) -> Result<Cluster> {
-    let (mut cluster, printed) = Cluster::new(program, folder, lan.hosts.len() as u16, &["--json"])?;
+/// Makes a network whose nodes live on the hosts of a LAN, one each; `more` are options of `purlin net new`.
+pub(crate) fn lan_cluster(lan: &Lan, program: &Path, folder: &Path, more: &[&str]) -> Result<Cluster> {
+    let options = [&["--json"], more].concat();
+    let (mut cluster, printed) = Cluster::new(program, folder, lan.hosts.len() as u16, &options)?;
     let made: serde_json::Value = serde_json::from_str(&printed)?;
     let mut addresses = Vec::new();
     for (number, node) in (1..).zip(made["nodes"].as_array().context("net new lists the nodes")?) {
@@ -47,7 +48,7 @@ pub(super) fn lan_cluster(lan: &Lan, program: &Path, folder: &Path) -> Result<Cl
 pub(super) fn run(args: &Args, program: &Path, folder: &Path) -> Result<()> {
     println!("four hosts, cut into two and two for {} s", args.seconds);
     let lan = Lan::new(4)?;
-    let mut cluster = lan_cluster(&lan, program, folder)?;
+    let mut cluster = lan_cluster(&lan, program, folder, &[])?;
     cluster.start_all()?;
     cluster.reach(3, Duration::from_secs(60))?;
     let clients: Vec<_> = (1..=4).map(|node| cluster.client(node)).collect();

@@ -23,8 +23,8 @@ use crate::signing_disk::SigningDisk;
 /// How long a nonce is searched for one block before it is built again with what arrived since, in milliseconds.
 const RENEW_AFTER_MS: u64 = 5_000;
 /// How long the body of a branch's next block is waited for before the branch is left alone for a while, in
-/// milliseconds: some peers can be asked in that time, one after the other.
-const BODY_TIMEOUT_MS: u64 = 15_000;
+/// milliseconds: two peers can be asked in that time, one after the other.
+const BODY_TIMEOUT_MS: u64 = 7_000;
 
 /// An engine with what it needs.
 pub(super) struct Prepared {

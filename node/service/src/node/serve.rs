@@ -1,5 +1,7 @@
 //! The node as the API sees it.
 
+mod events;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use purlin_abi::{DeviceFilter, DeviceRecord};
@@ -14,9 +16,9 @@ use purlin_primitives::{
     TransactionBody, TransactionId,
 };
 use purlin_rpc::{
-    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord,
-    EventRecords, Inclusion, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord,
-    SubmitError, TransactionRecord,
+    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecords,
+    Inclusion, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord, SubmitError,
+    TransactionRecord,
 };
 use purlin_state::{KeyValueStore, StateKey, StateReader, StoreError};
 use std::sync::Arc;
@@ -171,6 +173,10 @@ impl<S: KeyValueStore> ApiNode<S> {
 
     async fn prove(&self, app: AppId, key: Vec<u8>) -> Result<ProvenStateRecord, NodeError> {
         let state_key = StateKey::app_storage(&app, &key);
+        if self.core.heads.is_some() {
+            // The roots of final blocks are in headers that are there already; newer ones may leave the chain.
+            return self.read(move |core| proven(core, state_key, *core.heights.borrow())).await;
+        }
         let mut heights = self.core.heights.subscribe();
         let head = *heights.borrow_and_update();
         let anchored = self
@@ -198,22 +204,35 @@ impl<S: KeyValueStore> ApiNode<S> {
             }
         }
         self.read(move |core| {
-            core.check_running()?;
             let newest = *core.heights.borrow();
-            let height = newest.saturating_sub(Height::new(1));
-            let proof = core.chain.proof(&state_key, Some(height)).map_err(|error| core.fault(error))?;
-            let merkle = borsh::to_vec(&proof.path).expect("writing to memory cannot fail");
-            let certificate = certificate_or_empty(proof.certificate, proof.header.id(), newest);
-            Ok(ProvenStateRecord {
-                entry: StateRecord { height, value: proof.value },
-                state_key,
-                merkle,
-                header: proof.header,
-                certificate,
-            })
+            proven(core, state_key, newest.saturating_sub(Height::new(1)))
         })
         .await
     }
+}
+
+/// Proves an entry after the block of a height, which is not the last one.
+fn proven<S: KeyValueStore>(
+    core: &Core<S>,
+    state_key: Vec<u8>,
+    height: Height,
+) -> Result<ProvenStateRecord, NodeError> {
+    core.check_running()?;
+    let proof = core.chain.proof(&state_key, Some(height)).map_err(|error| match error {
+        ChainError::NotProvableYet { .. } => {
+            NodeError::NotReady { detail: "no block came yet that anchors the state".into() }
+        }
+        other => core.fault(other),
+    })?;
+    let merkle = borsh::to_vec(&proof.path).expect("writing to memory cannot fail");
+    let certificate = certificate_or_empty(proof.certificate, proof.header.id(), height.next());
+    Ok(ProvenStateRecord {
+        entry: StateRecord { height, value: proof.value },
+        state_key,
+        merkle,
+        header: proof.header,
+        certificate,
+    })
 }
 
 /// Forgets a waiter when its future is dropped.
@@ -316,6 +335,11 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
 
     fn head(&self) -> watch::Receiver<Height> {
         self.core.heights.subscribe()
+    }
+
+    fn tip(&self) -> watch::Receiver<Height> {
+        let core = &self.core;
+        core.heads.as_ref().map_or_else(|| core.heights.subscribe(), |heads| heads.tips.subscribe())
     }
 
     fn readiness(&self) -> Result<(), NodeError> {
@@ -510,30 +534,10 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
         after: EventCursor,
         limit: usize,
     ) -> Result<EventRecords, NodeError> {
-        let from = purlin_chain::EventCursor { height: after.height, index: after.index }.next();
-        let filter = purlin_chain::EventFilter { app: filter.app.clone(), topic: filter.topic.clone() };
-        let mut page = self.core.chain.events(from, &filter, limit).map_err(|error| self.fault(error))?;
-        let end = purlin_chain::EventCursor::start_of(self.core.heights.borrow().next());
-        if page.next > end {
-            // What follows is not final, and told by those who ask for it.
-            page.events.retain(|record| record.cursor < end);
-            (page.next, page.complete) = (end, true);
+        match &self.core.heads {
+            Some(heads) => events::unstable(&self.core, heads, filter, after, limit),
+            None => events::stable(&self.core, filter, after, limit),
         }
-        let next = match (page.next.index.checked_sub(1), page.next.height.checked_sub(Height::new(1))) {
-            (Some(index), _) => EventCursor { height: page.next.height, index },
-            (None, Some(height)) => EventCursor::end_of(height),
-            (None, None) => EventCursor::default(),
-        };
-        let event = |record: purlin_chain::EventRecord| EventRecord {
-            cursor: EventCursor { height: record.cursor.height, index: record.cursor.index },
-            transaction: record.transaction,
-            event: record.event,
-        };
-        Ok(EventRecords {
-            events: page.events.into_iter().map(event).collect(),
-            next: next.max(after),
-            more: !page.complete,
-        })
     }
 
     fn state(&self, app: &AppId, key: &[u8]) -> Result<StateRecord, NodeError> {

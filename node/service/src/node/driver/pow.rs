@@ -91,7 +91,7 @@ pub(in crate::node) struct PowDriver {
     wanted: BTreeMap<BlockId, Wanted>,
     sequence: u64,
     /// At the builder.
-    judging: BTreeMap<BlockId, Height>,
+    judging: BTreeMap<BlockId, Box<BlockHeader>>,
     /// A branch is being made the chain.
     reorganizing: bool,
     /// The last block that counts as final.
@@ -154,25 +154,9 @@ impl<S: KeyValueStore> Driver<S> {
                         .push_back(Input::BlockValidated { block, verdict: Verdict::Valid { header } });
                     return Ok(());
                 }
-                let pow = self.pow()?;
-                if pow.judging.contains_key(&block) {
-                    return Ok(());
+                if !self.pow()?.judging.contains_key(&block) {
+                    self.want(header, from)?;
                 }
-                if header.transactions_root == Block::transactions_root(&[]) {
-                    pow.bodies.put(block, Block { header: (*header).clone(), transactions: Vec::new() });
-                }
-                pow.sequence += 1;
-                let sequence = pow.sequence;
-                pow.wanted.insert(block, Wanted { header, sequence });
-                while pow.wanted.len() > WANTED_MAX {
-                    let lowest = pow.wanted.iter().min_by_key(|(_, wanted)| wanted.header.height);
-                    let Some(lowest) = lowest.map(|(id, _)| *id) else { break };
-                    pow.wanted.remove(&lowest);
-                }
-                if !pow.bodies.contains(&block) {
-                    self.parts.outbox.put(Outgoing::WantBranch { block, from });
-                }
-                self.judge_ready()?;
             }
             PowEffect::Reorganize { ancestor, branch } => {
                 let candidates = heads.candidates.lock();
@@ -241,14 +225,36 @@ impl<S: KeyValueStore> Driver<S> {
             }
             PowMessage::BadBody { block, reason } => {
                 tracing::warn!(%block, reason, "the body of a block is wrong; it is fetched again");
-                self.pow()?.judging.remove(&block);
-                // Whoever gave it is blamed, not who made the block. The engine asks again.
+                // Whoever gave it is blamed, not who made the block.
                 self.parts.outbox.put(Outgoing::Invalid { block });
-                self.judge_ready()?;
+                if let Some(header) = self.pow()?.judging.remove(&block) {
+                    self.want(header, None)?;
+                }
             }
             PowMessage::Reorganized(reorganized) => self.reorganized(*reorganized)?,
         }
         Ok(())
+    }
+
+    /// Has a block executed as soon as its body is here.
+    fn want(&mut self, header: Box<BlockHeader>, from: Option<Vec<u8>>) -> Result<(), Halt> {
+        let block = header.id();
+        let pow = self.pow()?;
+        if header.transactions_root == Block::transactions_root(&[]) {
+            pow.bodies.put(block, Block { header: (*header).clone(), transactions: Vec::new() });
+        }
+        pow.sequence += 1;
+        let sequence = pow.sequence;
+        pow.wanted.insert(block, Wanted { header, sequence });
+        while pow.wanted.len() > WANTED_MAX {
+            let lowest = pow.wanted.iter().min_by_key(|(_, wanted)| wanted.header.height);
+            let Some(lowest) = lowest.map(|(id, _)| *id) else { break };
+            pow.wanted.remove(&lowest);
+        }
+        if !pow.bodies.contains(&block) {
+            self.parts.outbox.put(Outgoing::WantBranch { block, from });
+        }
+        self.judge_ready()
     }
 
     /// Keeps a body that the engine wants or soon will.
@@ -269,9 +275,10 @@ impl<S: KeyValueStore> Driver<S> {
             });
             let next = ready.min_by_key(|(_, wanted)| (wanted.header.height, wanted.sequence));
             let Some(id) = next.map(|(id, _)| *id) else { return Ok(()) };
-            pow.wanted.remove(&id);
-            let Some(block) = pow.bodies.take(&id) else { continue };
-            pow.judging.insert(id, block.header.height);
+            let (Some(wanted), Some(block)) = (pow.wanted.remove(&id), pow.bodies.take(&id)) else {
+                continue;
+            };
+            pow.judging.insert(id, wanted.header);
             self.build(BuildJob::Pow(PowJob::Judge(Box::new(block))));
         }
     }
