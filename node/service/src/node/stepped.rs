@@ -283,6 +283,14 @@ impl<S: KeyValueStore> SteppedNode<S> {
         Ok((id, waiting))
     }
 
+    /// Waits for a transaction that is on its way here; `None` when it is not.
+    pub fn follow(&self, id: &TransactionId) -> Option<Waiting> {
+        let pool = self.core.pool.lock();
+        let mut tracker = self.core.tracker.lock();
+        let is_known = pool.mempool.get(id).is_some() || tracker.in_block(id).is_some();
+        is_known.then(|| Waiting(tracker.wait(*id)))
+    }
+
     /// Says whether a transaction waits here for a block, or is in one that is not final.
     pub fn is_waiting(&self, id: &TransactionId) -> bool {
         let pool = self.core.pool.lock();
