@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use purlin_simulation::{Bug, Detail, Options, campaign, hunt, run};
 use std::ops::Range;
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(name = "purlin-simulation", about = "Runs many nodes under a seeded clock, network and disk")]
@@ -33,13 +34,22 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     if range.is_empty() { Err("there is no seed in this range".to_owned()) } else { Ok(range) }
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match start(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<()> {
     if args.bugs {
-        return bugs(&args);
+        return bugs(args);
     }
     if args.trace {
-        return trace(&args);
+        return trace(args);
     }
     let found = campaign(args.seeds.clone(), args.jobs, args.bug)?;
     let (wall, simulated) = (found.wall.as_secs_f64(), found.statistics.simulated_ms as f64 / 1000.0);

@@ -11,7 +11,9 @@
 //! the engine, which asks for one build at a time and runs one block ahead of the disk.
 
 use parking_lot::{Condvar, Mutex};
-use purlin_chain::{ChainError, CommittedBlock, ExecutedBlock, InclusionError, PendingBlock, Policy};
+use purlin_chain::{
+    ChainError, CommittedBlock, ExecutedBlock, ExecutionFault, InclusionError, PendingBlock, Policy,
+};
 use purlin_consensus::{Input, Proposal, WhenEmpty};
 use purlin_mempool::Budget;
 use purlin_primitives::{
@@ -239,7 +241,14 @@ impl<S: KeyValueStore> Builder<S> {
         let context = self.core.chain.context(header.height, header.time, header.proposer, header.seal);
         let executed = self.core.metrics.timed(Stage::Execution, verified.len(), || {
             self.core.executor.execute_block(Arc::clone(&self.state), &context, &verified, Policy::Refuse)
-        })?;
+        });
+        let executed = match executed {
+            // The proposer's fault, not this node's.
+            Err(ExecutionFault::InvalidBlock { transaction, reason }) => {
+                return refused(format!("its transaction {transaction} may not be in it: {reason}"));
+            }
+            other => other?,
+        };
         if let Some(rejected) = executed.rejected.first() {
             return refused(format!("its transaction {}: {}", rejected.position, rejected.reason));
         }
