@@ -65,7 +65,8 @@ impl World {
     /// A node stops only for lack of room on its disk.
     fn check_running(&mut self, node: usize) -> Checked {
         let one = &self.nodes[node];
-        let stopped = one.running.as_ref().and_then(|running| running.node.stop_reason());
+        let stopped = one.running.as_ref().filter(|running| running.node.is_stopped());
+        let stopped = stopped.and_then(|running| running.node.stop_reason());
         match stopped {
             None => Ok(()),
             Some(_) if one.full => Ok(()),

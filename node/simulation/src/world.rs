@@ -263,7 +263,7 @@ impl World {
         let mut events = Vec::new();
         let one = &mut self.nodes[node];
         let (life, write_us) = (one.life, one.write_us);
-        let Some(running) = &mut one.running else { return };
+        let Some(running) = one.running.as_mut().filter(|running| !running.node.is_stopped()) else { return };
         for part in Part::ALL {
             if running.scheduled[part as usize] || !running.node.is_ready(part) {
                 continue;
@@ -438,7 +438,7 @@ impl World {
             if one.full {
                 self.make_room(node)?;
             }
-            let stopped = |running: &crate::node::Running| running.node.stop_reason().is_some();
+            let stopped = |running: &crate::node::Running| running.node.is_stopped();
             if self.nodes[node].running.as_ref().is_some_and(stopped) {
                 self.crash(node)?;
             }

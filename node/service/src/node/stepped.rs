@@ -177,7 +177,7 @@ impl<S: KeyValueStore> SteppedNode<S> {
 
     /// Says whether a part has something to do that does not wait for a time.
     pub fn is_ready(&self, part: Part) -> bool {
-        if self.stop_reason().is_some() {
+        if self.is_stopped() {
             return false;
         }
         // Whoever tells the driver something would wait for room in its queue.
@@ -201,7 +201,7 @@ impl<S: KeyValueStore> SteppedNode<S> {
     /// Does one unit of work of a part; nothing when it is not ready. For the driver that includes timers that are
     /// due.
     pub fn step(&mut self, now: StepTime, part: Part) {
-        if self.stop_reason().is_some() || (part != Part::Driver && !self.is_ready(part)) {
+        if self.is_stopped() || (part != Part::Driver && !self.is_ready(part)) {
             return;
         }
         match part {
@@ -236,7 +236,7 @@ impl<S: KeyValueStore> SteppedNode<S> {
 
     /// Lets the exchange look at the time, when that is due.
     pub fn tick(&mut self, now: StepTime) {
-        if self.stop_reason().is_some() || self.next_tick().is_none_or(|at| at > now.elapsed) {
+        if self.is_stopped() || self.next_tick().is_none_or(|at| at > now.elapsed) {
             return;
         }
         let Some((exchange, _)) = &mut self.exchange else { return };
@@ -311,6 +311,11 @@ impl<S: KeyValueStore> SteppedNode<S> {
     /// Returns the height of the last block that clients are told of as final.
     pub fn final_height(&self) -> Height {
         *self.core.heights.borrow()
+    }
+
+    /// Says whether the node stopped: nothing it is told changes it any more.
+    pub fn is_stopped(&self) -> bool {
+        self.core.stopping()
     }
 
     /// Says why the node stopped, when it did.
