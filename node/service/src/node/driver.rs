@@ -285,7 +285,7 @@ impl<S: KeyValueStore> Driver<S> {
                 if let Some(certificate) = storing.certificate.take() {
                     self.finalize(height, Some(certificate))?;
                 }
-                let validators = core.validators().map_err(|error| {
+                let validators = core.validators(height.next()).map_err(|error| {
                     Halt(format!("the validators after block {height} cannot be read: {error}"))
                 })?;
                 Input::Committed { head, header, validators }
