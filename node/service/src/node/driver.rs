@@ -242,21 +242,14 @@ impl<S: KeyValueStore> Driver<S> {
                 self.built.insert(proposal.id, *built);
                 Input::ProposalBuilt { proposal, more_waiting }
             }
-            Message::Judged { block, verdict } => {
-                let verdict = match verdict {
-                    Ok(built) => {
-                        let header = Box::new(built.proposal.header.clone());
-                        self.built.insert(block, *built);
-                        Verdict::Valid { header }
-                    }
-                    Err(reason) => {
-                        tracing::warn!(%block, reason, "a block is invalid");
-                        self.bodies.retain(|(known, _)| *known != block);
-                        self.parts.outbox.put(Outgoing::Invalid { block });
-                        Verdict::Invalid { reason }
-                    }
-                };
-                Input::BlockValidated { block, verdict }
+            Message::Judged { block, verdict: Err(reason) } => {
+                self.refuse(block, reason);
+                return Ok(());
+            }
+            Message::Judged { block, verdict: Ok(built) } => {
+                let header = Box::new(built.proposal.header.clone());
+                self.built.insert(block, *built);
+                Input::BlockValidated { block, verdict: Verdict::Valid { header } }
             }
             Message::Body(block) => {
                 self.keep_body(*block);
@@ -312,11 +305,24 @@ impl<S: KeyValueStore> Driver<S> {
         let ready: Vec<BlockId> =
             self.wanted.keys().filter(|id| bodies.iter().any(|(known, _)| known == *id)).copied().collect();
         for id in ready {
-            self.wanted.remove(&id);
-            if let Some((_, block)) = self.bodies.iter().find(|(known, _)| *known == id) {
-                self.build(BuildJob::Judge { block: Box::new(block.clone()), now: now.wall });
+            let height = self.wanted.remove(&id);
+            let Some((_, block)) = self.bodies.iter().find(|(known, _)| *known == id) else { continue };
+            if height != Some(block.header.height) {
+                // The builder would wait for a parent that nobody can decide before it goes on.
+                let reason = format!("its header is of height {}", block.header.height);
+                self.refuse(id, reason);
+                continue;
             }
+            self.build(BuildJob::Judge { block: Box::new(block.clone()), now: now.wall });
         }
+    }
+
+    /// Tells the engine and peers that a block is invalid.
+    fn refuse(&mut self, block: BlockId, reason: String) {
+        tracing::warn!(%block, reason, "a block is invalid");
+        self.bodies.retain(|(known, _)| *known != block);
+        self.parts.outbox.put(Outgoing::Invalid { block });
+        self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Invalid { reason } });
     }
 
     fn build(&self, job: BuildJob) {
