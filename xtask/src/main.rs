@@ -1,4 +1,4 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | sim`.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod node;
 mod setup;
+mod sim;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill a node during a stream of transactions, many times, and see that nothing was lost
     Crash(crash::Args),
+    /// Run many nodes under a seeded clock, network and disk, with faults and adversaries
+    Sim(sim::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,5 +39,6 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
+        Task::Sim(args) => sim::run(&args),
     }
 }

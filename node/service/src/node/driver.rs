@@ -201,7 +201,7 @@ impl<S: KeyValueStore> Driver<S> {
     pub(super) fn step(&mut self, now: Now, message: Option<Message>) -> Result<(), Halt> {
         self.started.get_or_insert(now.wall);
         if let Some(message) = message {
-            self.take_in(now, message)?;
+            self.take_in(message)?;
         }
         loop {
             while let Some(input) = self.inputs.pop_front() {
@@ -217,7 +217,7 @@ impl<S: KeyValueStore> Driver<S> {
         }
     }
 
-    fn take_in(&mut self, now: Now, message: Message) -> Result<(), Halt> {
+    fn take_in(&mut self, message: Message) -> Result<(), Halt> {
         let core = Arc::clone(&self.parts.core);
         // Looked at here, not where the answer was made: a transaction that came in between would be overlooked.
         let waiting = || core.pool.lock().mempool.len();
@@ -253,7 +253,7 @@ impl<S: KeyValueStore> Driver<S> {
             }
             Message::Body(block) => {
                 self.keep_body(*block);
-                self.judge_wanted(now);
+                self.judge_wanted();
                 return Ok(());
             }
             Message::Certified { block, certificate, from } => {
@@ -300,7 +300,7 @@ impl<S: KeyValueStore> Driver<S> {
     }
 
     /// Has the builder check what the engine asked about, where the body is here by now.
-    fn judge_wanted(&mut self, now: Now) {
+    fn judge_wanted(&mut self) {
         let bodies = &self.bodies;
         let ready: Vec<BlockId> =
             self.wanted.keys().filter(|id| bodies.iter().any(|(known, _)| known == *id)).copied().collect();
@@ -313,7 +313,7 @@ impl<S: KeyValueStore> Driver<S> {
                 self.refuse(id, reason);
                 continue;
             }
-            self.build(BuildJob::Judge { block: Box::new(block.clone()), now: now.wall });
+            self.build(BuildJob::Judge { block: Box::new(block.clone()) });
         }
     }
 
@@ -346,7 +346,7 @@ impl<S: KeyValueStore> Driver<S> {
                     return Ok(());
                 }
                 self.wanted.insert(block, height);
-                self.judge_wanted(now);
+                self.judge_wanted();
                 if self.wanted.contains_key(&block) {
                     self.parts.outbox.put(Outgoing::Want { block, height });
                 }
