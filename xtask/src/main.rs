@@ -1,13 +1,17 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | join`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | join | chaos | pow | sim`.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chaos;
+mod cluster;
 mod command;
 mod crash;
 mod demo;
 mod join;
 mod node;
+mod pow;
 mod setup;
+mod sim;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -21,7 +25,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Show the whole journey on a temporary node: install, call, stream, restart, prove
+    /// Show the whole journey on four nodes: install, call, stream, lose one, restart, prove
     Demo(demo::Args),
     /// Run every check: format, lints, unit, integration, wasm and doc tests, then the demo
     Test(test::Args),
@@ -31,6 +35,12 @@ enum Task {
     Crash(crash::Args),
     /// Commit many transactions, then let fresh nodes join by replay and by snapshot, and compare
     Join(join::Args),
+    /// Run a network of processes under faults: kills, partitions, packet loss, NAT
+    Chaos(chaos::Args),
+    /// Part three miners into two and one for some blocks, heal, and see that all follow the heavier branch
+    Pow(pow::Args),
+    /// Run many nodes under a seeded clock, network and disk, with faults and adversaries
+    Sim(sim::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -40,5 +50,8 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
         Task::Join(args) => join::run(&args),
+        Task::Chaos(args) => chaos::run(&args),
+        Task::Pow(args) => pow::run(&args),
+        Task::Sim(args) => sim::run(&args),
     }
 }

@@ -41,11 +41,7 @@ impl<S: KeyValueStore> Chain<S> {
     /// Prepares to read all of the state after block `height` in proven chunks. `state` must be the reader of that
     /// height; one from [`Chain::state_and_head`] stays good however the chain goes on, while the tree is kept for the
     /// window only: a snapshot that takes longer fails with [`StoreError::Pruned`].
-    pub fn chunks(
-        &self,
-        height: Height,
-        state: Arc<dyn StateReader>,
-    ) -> Result<StateChunks<S>, ChainError> {
+    pub fn chunks(&self, height: Height, state: Arc<dyn StateReader>) -> Result<StateChunks<S>, ChainError> {
         self.chunks_within(height, state, SORTED_BYTES_MAX)
     }
 
@@ -78,7 +74,12 @@ impl<S: KeyValueStore> StateChunks<S> {
     }
 
     /// Returns entries from the key hash `from` on and not above `to`, as many as `limits` allow, with their proof.
-    pub fn chunk(&mut self, from: &Hash32, to: &Hash32, limits: RangeLimits) -> Result<RangeChunk, ChainError> {
+    pub fn chunk(
+        &mut self,
+        from: &Hash32,
+        to: &Hash32,
+        limits: RangeLimits,
+    ) -> Result<RangeChunk, ChainError> {
         let Self { tree, version, state, sorted_bytes_max, sorted } = self;
         let mut lookup = |hash: &Hash32| {
             if !sorted.covers(hash) {

@@ -112,7 +112,8 @@ impl<S: KeyValueStore> Installation<S> {
     /// # Errors
     /// [`ChainError::SnapshotRoot`]: what was stored is not the state; start over.
     pub fn finish(&self, foundation: Foundation) -> Result<Head, ChainError> {
-        let Foundation { header, certificate, state_root, receipts_root, transactions, turnovers } = foundation;
+        let Foundation { header, certificate, state_root, receipts_root, transactions, turnovers } =
+            foundation;
         let (height, block) = (header.height, header.id());
         let tree = MerkleTree::new(self.store.clone());
         let mut nodes = WriteBatch::default();

@@ -12,9 +12,7 @@ use crate::records;
 
 /// Says whether a block is the first of an epoch that has one before it.
 fn opens_epoch(rules: &PosRules, height: Height) -> bool {
-    height > Height::new(1)
-        && rules.epoch_blocks > 0
-        && (height.get() - 1).is_multiple_of(rules.epoch_blocks)
+    height > Height::new(1) && rules.epoch_blocks > 0 && (height.get() - 1).is_multiple_of(rules.epoch_blocks)
 }
 
 /// Adds the proof of who decides from `header`'s next block on, when it is the first block of an epoch, and the removal

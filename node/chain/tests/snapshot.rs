@@ -25,8 +25,7 @@ fn grown(seed: u64, blocks: u64) -> Chain<Store> {
 
 /// Reads all of a height's state in chunks.
 fn chunks<S: KeyValueStore>(chain: &Chain<S>, height: Height, sorted_bytes_max: usize) -> Vec<RangeChunk> {
-    let mut source =
-        chain.chunks_within(height, chain.state_at(height).unwrap(), sorted_bytes_max).unwrap();
+    let mut source = chain.chunks_within(height, chain.state_at(height).unwrap(), sorted_bytes_max).unwrap();
     let (mut from, to) = (Hash32::new([0; 32]), Hash32::new([255; 32]));
     let mut all = Vec::new();
     loop {
@@ -79,7 +78,11 @@ fn chunks_hold_every_height_of_the_window_whatever_memory_there_is() {
         let entries: Model = whole.iter().flat_map(|chunk| chunk.entries.clone()).collect();
         assert_eq!(entries, model);
         for sorted_bytes_max in [1, 500, 5_000] {
-            assert_eq!(chunks(&chain, height, sorted_bytes_max), whole, "in walks of {sorted_bytes_max} bytes");
+            assert_eq!(
+                chunks(&chain, height, sorted_bytes_max),
+                whole,
+                "in walks of {sorted_bytes_max} bytes"
+            );
         }
     }
     let state = chain.state();
@@ -109,9 +112,7 @@ fn a_chain_goes_on_from_a_snapshot_as_if_it_had_always_been_there() {
         let report = joined.verify_from_blocks(&TestExecutor, |_| {}).unwrap();
         assert_eq!((report.from, report.blocks), (Height::new(16), 5));
         // Reads before it say where it begins.
-        let is_pruned = |error: StoreError, oldest: u64| {
-            matches!(error, StoreError::BlockPruned { oldest: found, .. } if found == Height::new(oldest))
-        };
+        let is_pruned = |error: StoreError, oldest: u64| matches!(error, StoreError::BlockPruned { oldest: found, .. } if found == Height::new(oldest));
         assert!(is_pruned(joined.header(Height::new(14)).unwrap_err(), 15));
         assert!(is_pruned(joined.block(at).unwrap_err(), 16));
         assert!(is_pruned(joined.receipts(Height::new(3)).unwrap_err(), 16));
@@ -119,7 +120,10 @@ fn a_chain_goes_on_from_a_snapshot_as_if_it_had_always_been_there() {
         let early = joined.events(EventCursor::start_of(Height::new(9)), &EventFilter::default(), 5);
         assert!(is_pruned(early.unwrap_err(), 16));
         joined.events(EventCursor::start_of(Height::ZERO), &EventFilter::default(), 5).unwrap();
-        assert!(matches!(joined.state_at(Height::new(14)), Err(ChainError::Store(StoreError::Pruned { .. }))));
+        assert!(matches!(
+            joined.state_at(Height::new(14)),
+            Err(ChainError::Store(StoreError::Pruned { .. }))
+        ));
         let proof = joined.proof(b"x", Some(at)).unwrap();
         assert_eq!(proof.header.height, Height::new(16));
         // And stays so.
@@ -232,7 +236,10 @@ fn pruning_survives_a_power_cut() {
         let oldest = again.history().oldest_block;
         assert_eq!(oldest, Height::new(if fault == Fault::PowerCut { 1 } else { 9 }));
         for height in (oldest.get()..=20).map(Height::new) {
-            assert_eq!(again.block(height).unwrap().unwrap().transactions.len(), again.receipts(height).unwrap().len());
+            assert_eq!(
+                again.block(height).unwrap().unwrap().transactions.len(),
+                again.receipts(height).unwrap().len()
+            );
         }
         again.verify_from_blocks(&TestExecutor, |_| {}).unwrap();
         let empty: &dyn StateReader = &purlin_state::EmptyState;

@@ -36,6 +36,7 @@ impl From<NodeError> for ApiError {
             NodeError::Busy { .. } => ErrorCode::Busy,
             NodeError::BlockPruned { .. } => ErrorCode::BlockPruned,
             NodeError::HeightUnavailable { .. } => ErrorCode::HeightUnavailable,
+            NodeError::CursorGone { .. } => ErrorCode::CursorGone,
             NodeError::Fault { detail } => {
                 // Paths and backend messages are for the operator, not for clients.
                 tracing::error!(%detail, "a request failed inside the node");

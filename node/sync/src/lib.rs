@@ -47,6 +47,4 @@ pub use transactions::{
     BATCH_BYTES, BATCH_MS, DIGEST_INTERVAL_MS, FETCH_TIMEOUT_MS, HOLDERS_MAX, Origin, RELAY_PEERS_MAX,
     REMEMBERED_MAX, RelayOutput, TransactionRelay, WAITING_MAX, WANTED_MAX, WHOLE_BYTES_MAX,
 };
-pub use trust::{
-    Checkpoint, ParseCheckpointError, StakeTrust, TrustProblem, check_age, unbonding_blocks,
-};
+pub use trust::{Checkpoint, ParseCheckpointError, StakeTrust, TrustProblem, check_age, unbonding_blocks};

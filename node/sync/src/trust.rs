@@ -8,9 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use borsh::BorshDeserialize;
-use purlin_primitives::{
-    BlockId, Certificate, ConsensusRules, Genesis, Height, PosRules, ValidatorSet,
-};
+use purlin_primitives::{BlockId, Certificate, ConsensusRules, Genesis, Height, PosRules, ValidatorSet};
 use purlin_state::{Trust, Turnover};
 
 use crate::blocks::HeaderFault;
@@ -107,7 +105,9 @@ pub enum TrustProblem {
         oldest: Height,
     },
     /// Proof of work.
-    #[error("a chain of proof of work has no certificates to trust a snapshot by; set `network.sync` to `replay`")]
+    #[error(
+        "a chain of proof of work has no certificates to trust a snapshot by; set `network.sync` to `replay`"
+    )]
     NoCertificates,
 }
 
@@ -165,8 +165,7 @@ impl StakeTrust {
             return Err(TrustProblem::NoCertificates.into());
         };
         let (header, next) = (&manifest.header, &manifest.next.header);
-        let (Some(certificate), Some(next_certificate)) =
-            (&manifest.certificate, &manifest.next.certificate)
+        let (Some(certificate), Some(next_certificate)) = (&manifest.certificate, &manifest.next.certificate)
         else {
             return Err(wrong("a certificate is missing"));
         };

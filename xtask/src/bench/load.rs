@@ -130,7 +130,12 @@ fn transfer(to: AccountId, amount: u128) -> Action {
 }
 
 /// Signs one transfer per account, to its neighbour.
-pub(crate) fn sign_all(keys: &[SecretKey], chain_id: &ChainId, nonce: u64, height: Height) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn sign_all(
+    keys: &[SecretKey],
+    chain_id: &ChainId,
+    nonce: u64,
+    height: Height,
+) -> Result<Vec<Vec<u8>>> {
     let accounts: Vec<AccountId> = keys.iter().map(|key| key.public_key().account_id()).collect();
     let signed = keys.iter().enumerate().map(|(index, key)| {
         let body = TransactionBody {
@@ -182,8 +187,8 @@ pub(crate) async fn submit_batched(client: &Client, signed: &[Vec<u8>]) -> Resul
 #[derive(Debug, Clone)]
 pub(crate) struct Counters {
     pub(crate) committed: f64,
-    failed: f64,
-    blocks: f64,
+    pub(super) failed: f64,
+    pub(super) blocks: f64,
     /// Seconds by stage.
     pub(crate) stages: BTreeMap<String, f64>,
 }

@@ -18,6 +18,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 use tokio::sync::watch;
 
+use super::heads::Heads;
 use super::inbox::Event;
 use super::peers::Peers;
 use super::pipeline::Message;
@@ -55,9 +56,12 @@ pub(super) struct Core<S> {
     pub(super) pool: Mutex<Pool>,
     pub(super) tracker: Mutex<Tracker>,
     pub(super) metrics: Arc<Metrics>,
-    /// The last final block: durable and signed.
+    /// The last block: durable and signed; under proof of work durable, and the chain's end for now.
     pub(super) head: RwLock<Arc<Head>>,
+    /// Height of the last final block.
     pub(super) heights: watch::Sender<Height>,
+    /// What only proof of work has.
+    pub(super) heads: Option<Heads>,
     pub(super) stop: watch::Sender<Option<StopReason>>,
     pub(super) messages: SyncSender<Message>,
     /// Set while the driver has been told of waiting transactions and has not looked yet.
@@ -102,6 +106,11 @@ impl<S: KeyValueStore> Core<S> {
         drop(self.messages.try_send(Message::Stop));
     }
 
+    /// Returns the height of the last block that may be shown.
+    pub(super) fn newest(&self) -> Height {
+        self.heads.as_ref().map_or_else(|| *self.heights.borrow(), |heads| *heads.tips.borrow())
+    }
+
     pub(super) fn stopping(&self) -> bool {
         self.stop.borrow().is_some()
     }
@@ -130,10 +139,10 @@ impl<S: KeyValueStore> Core<S> {
         }
     }
 
-    /// Returns who decides the height after the head.
-    pub(super) fn validators(&self) -> Result<Arc<ValidatorSet>, StoreError> {
-        let (state, head) = self.chain.state_and_head();
-        let height = head.height.next();
+    /// Returns who decides a height, which may be at most the one after what is durable. That is not always the one
+    /// after the last final block: a block is durable before it is final.
+    pub(super) fn validators(&self, height: Height) -> Result<Arc<ValidatorSet>, StoreError> {
+        let state = self.chain.state();
         let mut deciding = self.deciding.lock();
         if let Some((known, set)) = &*deciding
             && *known == height

@@ -3,6 +3,10 @@
 //! The driver has no thread and no clock of its own: whoever runs it tells it the time with each step, so that a
 //! simulation runs the same code.
 
+mod pow;
+
+pub(super) use pow::PowDriver;
+
 use parking_lot::Mutex;
 use purlin_chain::CommittedBlock;
 use purlin_consensus::{Announcement, ConsensusEngine, Effect, Head, Input, Notice, TimerId, Verdict};
@@ -66,6 +70,20 @@ pub enum Outgoing {
     },
     /// A validator's misbehaviour should be brought into a block.
     Evidence(Box<Equivocation>),
+    /// The body of a block beside the chain is wanted here; only under proof of work, as what follows.
+    WantBranch {
+        /// Which.
+        block: BlockId,
+        /// Who announced it.
+        from: Option<Vec<u8>>,
+    },
+    /// A peer's headers are wanted from where its chain leaves this node's.
+    WantHeaders {
+        /// Whose.
+        from: Vec<u8>,
+    },
+    /// The chain's head is another one.
+    Moved,
 }
 
 /// Takes what the driver has for other nodes. Called from the driver; must not wait.
@@ -84,11 +102,11 @@ impl Outbox for NoPeers {
 
 /// The time of a step.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
+pub struct Now {
     /// Time of day; may go backwards.
-    pub(super) wall: TimestampMs,
+    pub wall: TimestampMs,
     /// Since some moment of the past; never goes backwards.
-    pub(super) elapsed: Duration,
+    pub elapsed: Duration,
 }
 
 /// Says that the node must stop, and why.
@@ -112,6 +130,8 @@ pub(super) struct DriverParts<S> {
     pub(super) builds: SyncSender<BuildJob>,
     pub(super) commits: SyncSender<CommitJob>,
     pub(super) sealed: Arc<Sealed>,
+    /// What proof of work takes; none for other engines.
+    pub(super) pow: Option<PowDriver>,
 }
 
 pub(super) struct Driver<S> {
@@ -168,6 +188,9 @@ impl<S: KeyValueStore> Driver<S> {
         if let Err(Halt(reason)) = self.drive(messages) {
             self.parts.core.fail(reason);
         }
+        if let Some(pow) = &mut self.parts.pow {
+            pow.stop();
+        }
         self.parts.core.tracker.lock().close();
         // Lets the builder go if it waits for a block that is never sealed.
         self.parts.sealed.release();
@@ -187,7 +210,8 @@ impl<S: KeyValueStore> Driver<S> {
             if self.stopping {
                 self.timers.clear();
                 // What is durable and not certified by now is certified at the next start.
-                if self.storing.values().all(|storing| storing.committed.is_some()) {
+                let reorganizing = self.parts.pow.as_ref().is_some_and(PowDriver::is_reorganizing);
+                if !reorganizing && self.storing.values().all(|storing| storing.committed.is_some()) {
                     return Ok(());
                 }
             }
@@ -211,11 +235,16 @@ impl<S: KeyValueStore> Driver<S> {
         self.timers.values().min().copied()
     }
 
+    /// Returns how many bodies, executed blocks and wanted blocks it keeps.
+    pub(super) fn lengths(&self) -> (usize, usize, usize) {
+        (self.bodies.len(), self.built.len(), self.wanted.len())
+    }
+
     /// Takes a message, lets timers go off that are due, and carries out everything that follows.
     pub(super) fn step(&mut self, now: Now, message: Option<Message>) -> Result<(), Halt> {
         self.started.get_or_insert(now.wall);
         if let Some(message) = message {
-            self.take_in(now, message)?;
+            self.take_in(message)?;
         }
         loop {
             while let Some(input) = self.inputs.pop_front() {
@@ -231,7 +260,7 @@ impl<S: KeyValueStore> Driver<S> {
         }
     }
 
-    fn take_in(&mut self, now: Now, message: Message) -> Result<(), Halt> {
+    fn take_in(&mut self, message: Message) -> Result<(), Halt> {
         let core = Arc::clone(&self.parts.core);
         // Looked at here, not where the answer was made: a transaction that came in between would be overlooked.
         let waiting = || core.pool.lock().mempool.len();
@@ -256,31 +285,26 @@ impl<S: KeyValueStore> Driver<S> {
                 self.built.insert(proposal.id, *built);
                 Input::ProposalBuilt { proposal, more_waiting }
             }
-            Message::Judged { block, verdict } => {
-                let early = self.speculating.remove(&block) == Some(false);
-                if early {
-                    // A wrong one is judged again when its certificate was checked: then it is known who is to blame.
-                    drop(verdict.map(|built| self.built.insert(block, *built)));
-                    return Ok(());
+            Message::Judged { block, verdict } if self.speculating.remove(&block) == Some(false) => {
+                // A wrong one is judged again when its certificate was checked: then it is known who is to blame.
+                if let Ok(built) = verdict {
+                    self.built.insert(block, *built);
                 }
-                let verdict = match verdict {
-                    Ok(built) => {
-                        let header = Box::new(built.proposal.header.clone());
-                        self.built.insert(block, *built);
-                        Verdict::Valid { header }
-                    }
-                    Err(reason) => {
-                        tracing::warn!(%block, reason, "a block is invalid");
-                        self.bodies.retain(|(known, _)| *known != block);
-                        self.parts.outbox.put(Outgoing::Invalid { block });
-                        Verdict::Invalid { reason }
-                    }
-                };
-                Input::BlockValidated { block, verdict }
+                return Ok(());
             }
+            Message::Judged { block, verdict: Err(reason) } => {
+                self.refuse(block, reason);
+                return Ok(());
+            }
+            Message::Judged { block, verdict: Ok(built) } => {
+                let header = Box::new(built.proposal.header.clone());
+                self.built.insert(block, *built);
+                Input::BlockValidated { block, verdict: Verdict::Valid { header } }
+            }
+            Message::Body(block) if self.parts.pow.is_some() => return self.keep_branch_body(*block),
             Message::Body(block) => {
                 self.keep_body(*block);
-                self.judge_wanted(now);
+                self.judge_wanted();
                 return Ok(());
             }
             Message::Certified { block, certificate, from } => {
@@ -290,21 +314,22 @@ impl<S: KeyValueStore> Driver<S> {
                 if height > self.entered.next() {
                     if height.get() <= self.entered.get() + AHEAD_MAX {
                         self.ahead.insert(height, (header, certificate, from));
-                        self.speculate(now);
+                        self.speculate();
                     }
                     return Ok(());
                 }
                 Input::Certified { header, certificate, from }
             }
+            Message::Pow(message) => return self.take_in_pow(message),
+            Message::Committed(committed) if self.parts.pow.is_some() => {
+                self.extended(&committed)?;
+                let header = Box::new(committed.block.header.clone());
+                Input::Committed { head: head_of(&committed), header, validators: Arc::default() }
+            }
             Message::Committed(committed) => {
                 let height = committed.head.height;
                 let header = Box::new(committed.block.header.clone());
-                let head = Head {
-                    height,
-                    id: committed.head.block,
-                    time: committed.head.time,
-                    anchored: committed.block.transactions.is_empty(),
-                };
+                let head = head_of(&committed);
                 let storing = self.storing.get_mut(&height);
                 let Some(storing) = storing else {
                     return Err(Halt(format!("block {height} was stored without being asked for")));
@@ -313,7 +338,7 @@ impl<S: KeyValueStore> Driver<S> {
                 if let Some(certificate) = storing.certificate.take() {
                     self.finalize(height, Some(certificate))?;
                 }
-                let validators = core.validators().map_err(|error| {
+                let validators = core.validators(height.next()).map_err(|error| {
                     Halt(format!("the validators after block {height} cannot be read: {error}"))
                 })?;
                 self.entered = height;
@@ -341,21 +366,26 @@ impl<S: KeyValueStore> Driver<S> {
     }
 
     /// Has the builder check what the engine asked about, where the body is here by now.
-    fn judge_wanted(&mut self, now: Now) {
+    fn judge_wanted(&mut self) {
         let bodies = &self.bodies;
         let ready: Vec<BlockId> =
             self.wanted.keys().filter(|id| bodies.iter().any(|(known, _)| known == *id)).copied().collect();
         for id in ready {
-            self.wanted.remove(&id);
-            if let Some((_, block)) = self.bodies.iter().find(|(known, _)| *known == id) {
-                self.build(BuildJob::Judge { block: Box::new(block.clone()), now: now.wall });
+            let height = self.wanted.remove(&id);
+            let Some((_, block)) = self.bodies.iter().find(|(known, _)| *known == id) else { continue };
+            if height != Some(block.header.height) {
+                // The builder would wait for a parent that nobody can decide before it goes on.
+                let reason = format!("its header is of height {}", block.header.height);
+                self.refuse(id, reason);
+                continue;
             }
+            self.build(BuildJob::Judge { block: Box::new(block.clone()) });
         }
     }
 
     /// Has the builder execute the block after the last chosen one while that is being written. It counts only when the
     /// engine asks for it, after it has checked the certificate.
-    fn speculate(&mut self, now: Now) {
+    fn speculate(&mut self) {
         let (height, id) = self.chosen;
         let Some((header, ..)) = self.ahead.get(&height.next()) else { return };
         let block = header.id();
@@ -365,7 +395,15 @@ impl<S: KeyValueStore> Driver<S> {
         let Some((_, body)) = self.bodies.iter().find(|(known, _)| *known == block) else { return };
         let body = Box::new(body.clone());
         self.speculating.insert(block, false);
-        self.build(BuildJob::Judge { block: body, now: now.wall });
+        self.build(BuildJob::Judge { block: body });
+    }
+
+    /// Tells the engine and peers that a block is invalid.
+    fn refuse(&mut self, block: BlockId, reason: String) {
+        tracing::warn!(%block, reason, "a block is invalid");
+        self.bodies.retain(|(known, _)| *known != block);
+        self.parts.outbox.put(Outgoing::Invalid { block });
+        self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Invalid { reason } });
     }
 
     fn build(&self, job: BuildJob) {
@@ -393,13 +431,18 @@ impl<S: KeyValueStore> Driver<S> {
                     return Ok(());
                 }
                 self.wanted.insert(block, height);
-                self.judge_wanted(now);
+                self.judge_wanted();
                 if self.wanted.contains_key(&block) {
                     self.parts.outbox.put(Outgoing::Want { block, height });
                 }
             }
             Effect::Commit { .. } if self.stopping => {}
-            Effect::Commit { block, certificate } => self.commit(now, block, certificate)?,
+            Effect::Commit { block, certificate } => {
+                if self.parts.pow.is_some() {
+                    self.prepare_candidate(block)?;
+                }
+                self.commit(block, certificate)?;
+            }
             Effect::Certify { certificate } => self.certify(&certificate)?,
             Effect::KeepBody { block, .. } => {
                 if let Some(built) = self.built.get(&block) {
@@ -422,10 +465,7 @@ impl<S: KeyValueStore> Driver<S> {
                 tracing::warn!(%offender, %height, "a validator signed two things that exclude each other");
                 self.parts.outbox.put(Outgoing::Evidence(evidence));
             }
-            // Such a genesis is refused at start.
-            Effect::Pow(_) => {
-                return Err(Halt("this version of the program cannot run proof of work".to_owned()));
-            }
+            Effect::Pow(effect) => self.carry_out_pow(effect)?,
             Effect::Report(notice) => report(&notice),
             Effect::Halt { reason } => return Err(Halt(reason)),
         }
@@ -441,6 +481,8 @@ impl<S: KeyValueStore> Driver<S> {
                 if let Some(built) = self.built.get(&block) {
                     let block = Arc::new(built.pending.block().clone());
                     self.parts.outbox.put(Outgoing::Proposed(block));
+                } else if self.parts.pow.is_some() {
+                    self.publish_stored(block)?;
                 }
             }
             // The block goes with it, when it is final.
@@ -449,7 +491,7 @@ impl<S: KeyValueStore> Driver<S> {
         Ok(())
     }
 
-    fn commit(&mut self, now: Now, block: BlockId, certificate: Option<Certificate>) -> Result<(), Halt> {
+    fn commit(&mut self, block: BlockId, certificate: Option<Certificate>) -> Result<(), Halt> {
         let Some(built) = self.built.remove(&block) else {
             return Err(Halt(format!(
                 "the consensus engine chose block {block}, which this node does not have"
@@ -470,9 +512,9 @@ impl<S: KeyValueStore> Driver<S> {
         let state = built.pending.state();
         self.build(BuildJob::Advance { header: Box::new(header), state, transactions: built.transactions });
         // The committer is gone only when the node fails, which `drive` sees.
-        drop(self.parts.commits.send(CommitJob { pending: built.pending, certificate }));
+        drop(self.parts.commits.send(CommitJob::Append { pending: built.pending, certificate }));
         if !self.stopping {
-            self.speculate(now);
+            self.speculate();
         }
         Ok(())
     }
@@ -522,10 +564,20 @@ impl<S: KeyValueStore> Driver<S> {
         *core.head.write() = Arc::clone(&head);
         let block = Arc::new(block);
         self.parts.outbox.put(Outgoing::Final { block: Arc::clone(&block), certificate });
-        let block = Arc::new(FinalBlock { id, head, block, receipts, diagnostics: storing.diagnostics });
+        let block = Arc::new(FinalBlock { id, block, receipts, diagnostics: storing.diagnostics });
         core.tracker.lock().finalized(&block);
         core.heights.send_replace(height);
         Ok(())
+    }
+}
+
+/// Describes the chain after a block was stored, for the engine.
+fn head_of(committed: &CommittedBlock) -> Head {
+    Head {
+        height: committed.head.height,
+        id: committed.head.block,
+        time: committed.head.time,
+        anchored: committed.block.transactions.is_empty(),
     }
 }
 
@@ -540,7 +592,7 @@ fn report(notice: &Notice) {
         Notice::SignatureRefused { detail } => {
             tracing::warn!(detail, "a signature was refused; this validator is silent there");
         }
-        Notice::Pow(notice) => tracing::info!(?notice, "proof of work"),
+        Notice::Pow(notice) => pow::report(notice),
         Notice::Fault { detail } => tracing::warn!(detail, "the consensus engine survived a fault"),
         Notice::RoundFailed { height, round } => {
             tracing::info!(%height, round, "a round ended without a decision");

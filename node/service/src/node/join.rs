@@ -6,16 +6,23 @@
 use parking_lot::Mutex;
 use purlin_chain::ChainError;
 use purlin_primitives::{Genesis, Height};
+use purlin_rpc::Server;
 use purlin_state::KeyValueStore;
+use purlin_storage::RocksStore;
 use purlin_sync::{
     Checkpoint, GossipVerdict, NetworkEvent, Planner, Request, RequestFailure, Response, SnapshotOutput,
     SnapshotSync, StakeTrust, Status, TrustProblem,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 use super::inbox::Event;
+use super::joining_api::JoiningApi;
 use super::peers::Peers;
+use super::{StartError, bind};
+use crate::config::Settings;
 use crate::snapshot::{InstallError, Installer};
 
 /// How often the plan looks at the time.
@@ -204,6 +211,56 @@ impl<S: KeyValueStore> Join<S> {
             oldest_block: Height::new(1),
             snapshot: None,
         }
+    }
+}
+
+/// Fills a store without a chain from a snapshot of peers. Meanwhile the API says how far it is.
+pub(super) async fn join_by_snapshot(
+    settings: &Settings,
+    store: RocksStore,
+    genesis: &Genesis,
+    peers: &Peers,
+    server: Server,
+) -> Result<(RocksStore, Server), StartError> {
+    let progress = Arc::<Mutex<JoinProgress>>::default();
+    let store = Arc::new(store);
+    let join = Join::new(
+        Arc::clone(&store),
+        genesis.clone(),
+        settings.network_checkpoint,
+        peers.clone(),
+        Arc::clone(&progress),
+    )?;
+    let api = JoiningApi::new(genesis.clone(), Arc::clone(&peers.network), progress);
+    let (stop, mut stopped) = watch::channel(false);
+    let serving = tokio::spawn(async move {
+        server.serve(Arc::new(api), async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
+    });
+    // Whoever drops this future wants no node any more.
+    let dropped = Dropped::default();
+    let asked = Arc::clone(&dropped.0);
+    let working = tokio::task::spawn_blocking(move || join.run(|| asked.load(Ordering::Acquire)));
+    let joined = working.await;
+    drop(dropped);
+    stop.send_replace(true);
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the API server panicked");
+    }
+    match joined.map_err(|error| StartError::Thread(std::io::Error::other(error)))?? {
+        Joined::Snapshot | Joined::NobodyOffers => {}
+        Joined::Stopped => return Err(StartError::Stopped),
+    }
+    let store = Arc::into_inner(store).expect("joining was the only other owner and has ended");
+    Ok((store, bind(settings)?))
+}
+
+/// Says when it is gone.
+#[derive(Default)]
+struct Dropped(Arc<AtomicBool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

@@ -75,6 +75,8 @@ impl purlin_rpc::Node for JoiningApi {
             chain_id: self.genesis.chain_id.clone(),
             genesis_id,
             height: Height::ZERO,
+            final_height: Height::ZERO,
+            pow: None,
             head_id: genesis_id,
             head_time: self.genesis.time,
             state_root: Hash32::ZERO,

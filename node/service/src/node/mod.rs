@@ -1,18 +1,22 @@
 //! The node: composition, start and stop.
 
 mod bodies;
+mod components;
 mod core;
 mod driver;
 mod engine;
 mod evidence;
 mod exchange;
+mod heads;
 mod inbox;
 mod join;
 mod joining_api;
+mod mining;
 mod peers;
 mod pipeline;
 mod serve;
 mod source;
+mod stepped;
 mod tracker;
 mod upkeep;
 mod views;
@@ -21,17 +25,18 @@ mod workers;
 pub use self::core::StopReason;
 pub use bodies::{BodyLog, NoBodies};
 pub use driver::{NoPeers, Outbox, Outgoing};
+pub use mining::{Miner, NoMiner, StepMiner};
 pub use peers::{PeerInbox, Peers};
+pub use stepped::{Fate, Part, QueueLengths, StepTime, SteppedNode, Waiting, WrapEngine};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use purlin_capabilities::{Allocation, Backend, CacheConfig, EngineFault, RuntimeConfig};
-use purlin_chain::{Chain, ChainError, ChainOptions, Executor, Opening};
+use purlin_chain::{Chain, ChainError, Executor};
 use purlin_consensus::ConsensusEngine;
+use purlin_consensus::pow::DoubleSha256;
 use purlin_execution::NodeExecutor;
-use purlin_mempool::Mempool;
-use purlin_modules::staking;
 use purlin_network::{NetworkError, NetworkService};
-use purlin_primitives::{AccountId, Genesis, PublicKey, Seal, SecretKey, TimestampMs};
+use purlin_primitives::{ConsensusRules, Genesis, Height, PublicKey, SecretKey, TimestampMs};
 use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
 use purlin_state::KeyValueStore;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
@@ -39,33 +44,30 @@ use purlin_sync::TrustProblem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
-use std::time::Instant;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use self::core::{Core, Pool, View};
-use self::driver::{Driver, DriverParts};
-use self::engine::Prepared;
-use self::evidence::Reporter;
+use self::components::{Components, Frame};
+use self::core::Core;
+use self::driver::Driver;
 use self::exchange::Exchange;
 use self::inbox::Inbox;
-use self::join::{Join, JoinProgress, Joined};
-use self::joining_api::JoiningApi;
-use self::peers::ExchangeOutbox;
-use self::pipeline::{BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, Sealed};
+use self::mining::{Effort, MinerThreads};
+use self::pipeline::{BuildJob, Builder, CommitJob, Message, PowMessage, Sealed};
 use self::serve::ApiNode;
-use self::upkeep::{Upkeep, UpkeepRules};
+use self::upkeep::UpkeepRules;
+use self::tracker::Tracker;
 use self::workers::Workers;
 use crate::config::{EngineBackend, MemoryAllocation, Settings, SyncMethod};
 use crate::home::{HomeLock, LockError};
 use crate::init::{GenesisError, read_genesis};
 use crate::keystore::{KeyName, Keystore, KeystoreError};
-use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::metrics::MetricsSnapshot;
 use crate::sign_state::SignStateError;
-use crate::snapshot::{InstallError, Shelf, is_fresh};
+use crate::signing_disk::SystemDisk;
+use crate::snapshot::{InstallError, is_fresh};
 
 /// Says why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,12 +117,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// An engine that this program does not have.
-    #[error("the genesis asks for the engine `{engine}`, which this version of the program cannot run")]
-    UnknownEngine {
-        /// Which.
-        engine: &'static str,
-    },
+    /// The headers of a proof-of-work chain cannot be followed from.
+    #[error(transparent)]
+    Headers(purlin_consensus::pow::HistoryError),
     /// The network does not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -169,8 +168,10 @@ pub struct NodeParts<S> {
     pub engine: Option<Box<dyn ConsensusEngine>>,
     /// The connection to others; `None` for a node alone.
     pub peers: Option<Peers>,
-    /// Signs blocks; `None` makes none.
+    /// Signs blocks, or is paid for mining them; `None` makes none.
     pub validator: Option<SecretKey>,
+    /// Searches nonces under proof of work; `None` for the threads of the settings.
+    pub miner: Option<Box<dyn Miner>>,
     /// Keeps other processes out; `None` when the store does.
     pub lock: Option<HomeLock>,
 }
@@ -208,7 +209,7 @@ impl Node {
         };
         let joins = settings.network_sync == SyncMethod::Snapshot && is_fresh(&store, &genesis)?;
         let (store, server) = match &peers {
-            Some(peers) if joins => join_by_snapshot(settings, store, &genesis, peers, server).await?,
+            Some(peers) if joins => join::join_by_snapshot(settings, store, &genesis, peers, server).await?,
             _ => (store, server),
         };
         let parts = NodeParts {
@@ -218,6 +219,7 @@ impl Node {
             engine: None,
             peers,
             validator,
+            miner: None,
             lock: Some(lock),
         };
         let settings = settings.clone();
@@ -238,82 +240,21 @@ impl Node {
     }
 
     fn assemble<S: KeyValueStore>(settings: &Settings, parts: NodeParts<S>) -> Result<Self, StartError> {
-        let NodeParts { store, genesis, executor, engine, peers, validator, lock } = parts;
-        let chain = Chain::open(store, genesis, &*executor, ChainOptions::default())?;
-        if let Opening::Repaired { reason } = chain.opening() {
-            tracing::warn!(reason, "the state tree was damaged and was built again from the values");
-        }
-        check_checkpoint(settings, &chain)?;
-        let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
-            .map_err(ChainError::from)?;
-        let metrics = Arc::<Metrics>::default();
-        let reporter = validator.clone().map(Reporter::new);
-        let Prepared { engine, kept, bodies, records, public_key, signed } = match engine {
-            Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
-            None => Prepared::of_genesis(settings, &chain, validator, &decides, &metrics)?,
-        };
-
-        let account = public_key.map(|key| key.account_id());
-        let started = engine::started(&chain, decides, records)?;
-        let head = chain.head();
-        let proposer = account.unwrap_or(AccountId::ZERO);
-        let context = chain.context(head.height.next(), head.time, proposer, Seal::FIRST_ROUND);
-        let view = Arc::new(View { state: chain.tip_state(), context });
-        let (messages, inbox) = std::sync::mpsc::sync_channel(MESSAGES_MAX);
-        let core = Arc::new(Core {
-            pool: Mutex::new(Pool { mempool: Mempool::new(settings.mempool), view }),
-            tracker: Mutex::default(),
-            metrics,
-            heights: watch::Sender::new(head.height),
-            head: RwLock::new(head),
-            stop: watch::Sender::new(None),
-            messages,
-            waiting_told: AtomicBool::new(false),
-            anchor_told: AtomicBool::new(false),
-            engine: engine.name(),
-            validator: account,
-            peers: peers.clone(),
-            sync: Mutex::default(),
-            sync_problem: Mutex::default(),
-            trusted: settings.network_checkpoint,
-            snapshots: Arc::new(Shelf::new(settings.home.snapshots())),
-            deciding: Mutex::default(),
-            started: Instant::now(),
-            executor,
-            chain,
-            _lock: lock,
-        });
         let workers = Arc::new(Workers::start(settings.signature_threads).map_err(StartError::Thread)?);
-        let outbox: Box<dyn Outbox> = match &peers {
-            Some(peers) => Box::new(ExchangeOutbox(Arc::clone(&peers.inbox))),
-            None => Box::new(NoPeers),
+        let frame = Frame {
+            disk: &SystemDisk,
+            workers: Arc::clone(&workers),
+            jobs_max: pipeline::JOBS_MAX,
+            wrap_engine: None,
         };
-        let exchange = peers.map(|Peers { network, inbox }| {
-            let exchange =
-                Exchange::new(Arc::clone(&core), network, Arc::clone(&inbox), Arc::clone(&workers), reporter);
-            (exchange, inbox)
-        });
-        let (builds, build_jobs) = pipeline::jobs();
-        let (commits, commit_jobs) = pipeline::jobs();
-        let sealed = Arc::new(Sealed::at(core.chain.head().height));
-        let state = core.chain.tip_state();
-        let builder = Builder { core: Arc::clone(&core), proposer, sealed: Arc::clone(&sealed), state };
-        let parts = DriverParts {
-            core: Arc::clone(&core),
-            engine,
-            outbox,
-            kept,
-            signing: public_key.zip(signed),
-            builds,
-            commits,
-            sealed: Arc::clone(&sealed),
-        };
-        let driver = Driver::new(parts, started, bodies);
-        let mut threads = start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, inbox))?;
+        let Components { core, driver, messages, builder, build_jobs, commit_jobs, sealed, exchange, mining } =
+            Components::new(settings, parts, frame)?;
+        let mut threads = mining;
+        threads.extend(start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, messages))?);
         if let Some((exchange, inbox)) = exchange {
             threads.push(start_exchange(&core, exchange, inbox)?);
         }
-        threads.push(start_upkeep(&core, UpkeepRules::of(settings))?);
+        threads.push(upkeep::start(&core, UpkeepRules::of(settings))?);
         let wake = {
             let messages = core.messages.clone();
             let peers = core.peers.clone();
@@ -470,7 +411,9 @@ fn unlock_validator(
     // Told before the passphrase is asked for.
     let public_key = keystore.get(name)?.public_key;
     let listed = genesis.validators.iter().any(|validator| validator.public_key == public_key);
-    if !listed && settings.has_network() {
+    if let ConsensusRules::Pow(_) = genesis.parameters.consensus {
+        // Anybody may mine.
+    } else if !listed && settings.has_network() {
         // It may have bonded since, or be about to.
         tracing::info!(key = %name, %public_key, "the key is not a validator of the genesis");
     } else if !listed {
@@ -536,81 +479,43 @@ fn start_threads<S: KeyValueStore>(
     ])
 }
 
-fn start_upkeep<S: KeyValueStore>(
-    core: &Arc<Core<S>>,
-    rules: UpkeepRules,
-) -> Result<JoinHandle<()>, StartError> {
-    let (core, upkeep) = (Arc::clone(core), Upkeep::new(Arc::clone(core), rules));
-    let thread = std::thread::Builder::new().name("purlin-upkeep".to_owned());
-    thread.spawn(move || pipeline::guarded(&core, "upkeep", || upkeep.run())).map_err(StartError::Thread)
-}
-
-/// Refuses a chain that has another block where the checkpoint is.
-fn check_checkpoint<S: KeyValueStore>(settings: &Settings, chain: &Chain<S>) -> Result<(), StartError> {
-    let Some(checkpoint) = settings.network_checkpoint else { return Ok(()) };
-    let height = checkpoint.height;
-    // One that is older than the chain's beginning was looked at when it began.
-    if height > chain.head().height || height < chain.history().oldest_header {
-        return Ok(());
-    }
-    let header = chain.header(height).map_err(ChainError::from)?;
-    match header.map(|header| header.id()) {
-        Some(found) if found != checkpoint.block => {
-            let checkpoint = checkpoint.block;
-            Err(StartError::Checkpoint(TrustProblem::Contradiction { height, checkpoint, found }))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Fills a store without a chain from a snapshot of peers. Meanwhile the API says how far it is.
-async fn join_by_snapshot(
+/// Starts the threads that mine, when the settings and the key say so.
+fn start_miner<S: KeyValueStore>(
     settings: &Settings,
-    store: RocksStore,
-    genesis: &Genesis,
-    peers: &Peers,
-    server: Server,
-) -> Result<(RocksStore, Server), StartError> {
-    let progress = Arc::<Mutex<JoinProgress>>::default();
-    let store = Arc::new(store);
-    let join = Join::new(
-        Arc::clone(&store),
-        genesis.clone(),
-        settings.network_checkpoint,
-        peers.clone(),
-        Arc::clone(&progress),
-    )?;
-    let api = JoiningApi::new(genesis.clone(), Arc::clone(&peers.network), progress);
-    let (stop, mut stopped) = watch::channel(false);
-    let serving = tokio::spawn(async move {
-        server.serve(Arc::new(api), async move { drop(stopped.wait_for(|stop| *stop).await) }).await;
-    });
-    // Whoever drops this future wants no node any more.
-    let dropped = Dropped::default();
-    let asked = Arc::clone(&dropped.0);
-    let working = tokio::task::spawn_blocking(move || join.run(|| asked.load(Ordering::Acquire)));
-    let joined = working.await;
-    drop(dropped);
-    stop.send_replace(true);
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "the API server panicked");
+    core: &Arc<Core<S>>,
+) -> Result<(Box<dyn Miner>, Vec<JoinHandle<()>>), StartError> {
+    if core.validator.is_none() || settings.mining_threads == 0 {
+        return Ok((Box::new(NoMiner), Vec::new()));
     }
-    match joined.map_err(|error| StartError::Thread(std::io::Error::other(error)))?? {
-        Joined::Snapshot | Joined::NobodyOffers => {}
-        Joined::Stopped => return Err(StartError::Stopped),
-    }
-    let store = Arc::into_inner(store).expect("joining was the only other owner and has ended");
-    Ok((store, bind(settings)?))
+    let effort = Effort { threads: settings.mining_threads, rate_max: settings.mining_hashes_per_second_max };
+    let messages = core.messages.clone();
+    let found = move |header| {
+        // The driver is gone when the node stops.
+        drop(messages.send(Message::Pow(PowMessage::Mined(Box::new(header)))));
+    };
+    let (miner, threads) =
+        MinerThreads::start(Arc::new(DoubleSha256), effort, found).map_err(StartError::Thread)?;
+    Ok((Box::new(miner), threads))
 }
 
-/// Says when it is gone.
-#[derive(Default)]
-struct Dropped(Arc<AtomicBool>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+/// Has those who wait for a transaction of the last blocks wait until it is final, though the node was restarted.
+fn track_unconfirmed<S: KeyValueStore>(
+    chain: &Chain<S>,
+    confirmed: Height,
+    tracker: &mut Tracker,
+) -> Result<(), ChainError> {
+    let head = chain.head().height;
+    for height in (confirmed.get() + 1..=head.get()).map(Height::new) {
+        let Some(block) = chain.block(height)? else { continue };
+        let chain_id = &chain.genesis().chain_id;
+        let verified = block.transactions.into_iter().map(|one| one.verify(chain_id));
+        let verified = verified.collect::<Result<Vec<_>, _>>().map_err(|error| {
+            let detail = format!("block {height} has a transaction that is not valid: {error}");
+            ChainError::Inconsistent { detail }
+        })?;
+        tracker.included(block.header.id(), &verified);
     }
+    Ok(())
 }
 
 fn start_exchange<S: KeyValueStore>(

@@ -10,8 +10,14 @@
 //! header needs the root of N, so it is made when N is sealed. Channels are bounded; what is in them is bounded by
 //! the engine, which asks for one build at a time and runs one block ahead of the disk.
 
+mod pow;
+
+pub(super) use pow::{PowJob, PowMessage, Switch, proposal_of};
+
 use parking_lot::{Condvar, Mutex};
-use purlin_chain::{ChainError, CommittedBlock, ExecutedBlock, InclusionError, PendingBlock, Policy};
+use purlin_chain::{
+    Branch, ChainError, CommittedBlock, ExecutedBlock, ExecutionFault, InclusionError, PendingBlock, Policy,
+};
 use purlin_consensus::{Input, Proposal, WhenEmpty};
 use purlin_mempool::Budget;
 use purlin_primitives::{
@@ -24,13 +30,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use super::core::{Core, View};
+use super::heads::Candidate;
 use crate::metrics::{Stage, add};
 
 /// Most messages to the driver that wait. Signals are sent once until looked at, answers are one per job, and
 /// those who pass on what peers send drop it when the queue is full.
 pub(super) const MESSAGES_MAX: usize = 1_024;
-/// How far a proposed block's time may be ahead of this machine's clock, in milliseconds.
-const AHEAD_MS_MAX: u64 = 5_000;
 
 /// Transactions whose signatures one thread checks at least: starting one costs about as much as checking one.
 const VERIFIED_TOGETHER_MIN: usize = 64;
@@ -51,6 +56,8 @@ pub(super) enum Message {
     Certified { block: Box<Block>, certificate: Certificate, from: Vec<u8> },
     /// The committer's answer.
     Committed(Box<CommittedBlock>),
+    /// About proof of work.
+    Pow(PowMessage),
     /// Finish what is being stored and end.
     Stop,
 }
@@ -68,15 +75,35 @@ pub(super) enum BuildJob {
     /// Build a block of what waits in the pool.
     Build { height: Height, time: TimestampMs, seal: Seal, when_empty: WhenEmpty },
     /// Check and execute a block that somebody else built.
-    Judge { block: Box<Block>, now: TimestampMs },
+    Judge { block: Box<Block> },
     /// This block was chosen: the next one stands on it, and the pool is without what it has.
     Advance { header: Box<BlockHeader>, state: Arc<dyn StateReader>, transactions: Vec<VerifiedTransaction> },
+    /// What only proof of work asks for.
+    Pow(PowJob),
 }
 
-pub(super) struct CommitJob {
-    pub(super) pending: PendingBlock,
-    /// Stored with the block, when the engine has it before.
-    pub(super) certificate: Option<Certificate>,
+impl BuildJob {
+    /// Returns the height that must be sealed before the job can end.
+    pub(super) fn parent(&self) -> Option<Height> {
+        let height = match self {
+            Self::Build { height, .. } => *height,
+            Self::Judge { block } => block.header.height,
+            Self::Advance { .. } | Self::Pow(_) => return None,
+        };
+        height.checked_sub(Height::new(1))
+    }
+}
+
+/// What the committer is to store.
+pub(super) enum CommitJob {
+    /// One block more.
+    Append {
+        pending: PendingBlock,
+        /// Stored with the block, when the engine has it before.
+        certificate: Option<Certificate>,
+    },
+    /// Another branch, in place of everything above `ancestor`.
+    Reorganize { ancestor: Height, branch: Vec<Arc<Candidate>> },
 }
 
 /// Height of the last sealed block, for the builder to wait for.
@@ -101,6 +128,11 @@ impl Sealed {
         self.set(Height::MAX);
     }
 
+    /// Says whether a height is sealed.
+    pub(super) fn has(&self, height: Height) -> bool {
+        *self.height.lock() >= height
+    }
+
     fn wait_for(&self, height: Height) {
         let mut sealed = self.height.lock();
         while *sealed < height {
@@ -115,6 +147,11 @@ pub(super) struct Builder<S> {
     pub(super) sealed: Arc<Sealed>,
     /// After the last block that was chosen.
     pub(super) state: Arc<dyn StateReader>,
+    /// That block, and the height after it.
+    pub(super) parent: BlockId,
+    pub(super) next: Height,
+    /// Where the last block beside the chain was executed.
+    pub(super) branch: Option<Branch<S>>,
 }
 
 impl<S: KeyValueStore> Builder<S> {
@@ -133,11 +170,12 @@ impl<S: KeyValueStore> Builder<S> {
             BuildJob::Build { height, time, seal, when_empty } => {
                 ("building", self.build(height, time, seal, when_empty).map(Some))
             }
-            BuildJob::Judge { block, now } => ("checking", self.judge(*block, now).map(Some)),
+            BuildJob::Judge { block } => ("checking", self.judge(*block).map(Some)),
             BuildJob::Advance { header, state, transactions } => {
                 self.advance(&header, state, &transactions);
                 ("taking over", Ok(None))
             }
+            BuildJob::Pow(job) => ("executing", self.take_pow(job)),
         };
         match done {
             Ok(None) => Ok(()),
@@ -158,6 +196,10 @@ impl<S: KeyValueStore> Builder<S> {
         seal: Seal,
         when_empty: WhenEmpty,
     ) -> Result<Message, ChainError> {
+        if height != self.next {
+            // Asked for before the last block was chosen.
+            return Ok(Message::Skipped { height, stuck: false });
+        }
         let core = Arc::clone(&self.core);
         let parameters = core.chain.parameters();
         // What fits is known when the gas of those before is; the executor passes over the rest.
@@ -181,13 +223,19 @@ impl<S: KeyValueStore> Builder<S> {
         let included: Vec<VerifiedTransaction> =
             executed.included.iter().map(|position| taken[*position].clone()).collect();
         executed.rejected.clear();
-        self.wait_for_parent(height);
+        // A miner builds on what is stored; and heights can go down there.
+        if !matches!(seal, Seal::Pow { .. }) {
+            self.wait_for_parent(height);
+        }
         let ids: Vec<TransactionId> = included.iter().map(VerifiedTransaction::id).collect();
         let header = core.chain.next_header(time, self.proposer, seal, &ids);
         let transactions = included.iter().map(|transaction| transaction.transaction().clone()).collect();
-        if header.height != height {
+        if header.height != height || header.parent != self.parent {
             // Another block of this height was chosen meanwhile.
             return Ok(Message::Skipped { height, stuck: false });
+        }
+        if let Seal::Pow { .. } = seal {
+            return Ok(self.template(Block { header, transactions }, executed, included));
         }
         match self.begin(Block { header, transactions }, executed, included) {
             Ok(built) => Ok(Message::Built(Box::new(built))),
@@ -199,14 +247,10 @@ impl<S: KeyValueStore> Builder<S> {
     }
 
     /// Checks and executes a block of somebody else. What is wrong with it is the verdict; an error is this node's.
-    fn judge(&mut self, block: Block, now: TimestampMs) -> Result<Message, ChainError> {
+    fn judge(&mut self, block: Block) -> Result<Message, ChainError> {
         let id = block.header.id();
         let refused = |reason: String| Ok(Message::Judged { block: id, verdict: Err(reason) });
         let header = &block.header;
-        let ahead_ms = header.time.get().saturating_sub(now.get());
-        if ahead_ms > AHEAD_MS_MAX {
-            return refused(format!("its time is {ahead_ms} ms ahead of this machine's clock"));
-        }
         let parameters = self.core.chain.parameters();
         if block.transactions.len() > parameters.block_transactions_max as usize {
             return refused(format!("it has {} transactions", block.transactions.len()));
@@ -225,7 +269,14 @@ impl<S: KeyValueStore> Builder<S> {
         let context = self.core.chain.context(header.height, header.time, header.proposer, header.seal);
         let executed = self.core.metrics.timed(Stage::Execution, verified.len(), || {
             self.core.executor.execute_block(Arc::clone(&self.state), &context, &verified, Policy::Refuse)
-        })?;
+        });
+        let executed = match executed {
+            // The proposer's fault, not this node's.
+            Err(ExecutionFault::InvalidBlock { transaction, reason }) => {
+                return refused(format!("its transaction {transaction} may not be in it: {reason}"));
+            }
+            other => other?,
+        };
         if let Some(rejected) = executed.rejected.first() {
             return refused(format!("its transaction {}: {}", rejected.position, rejected.reason));
         }
@@ -327,7 +378,9 @@ impl<S: KeyValueStore> Builder<S> {
         included: &[VerifiedTransaction],
     ) {
         self.state = Arc::clone(&state);
-        let next = header.height.next();
+        self.parent = header.id();
+        self.next = header.height.next();
+        let next = self.next;
         let context = self.core.chain.context(next, header.time, self.proposer, header.seal);
         let mut pool = self.core.pool.lock();
         let mut tracker = self.core.tracker.lock();
@@ -372,8 +425,12 @@ pub(super) fn commit<S: KeyValueStore>(core: &Core<S>, sealed: &Sealed, jobs: &R
 pub(super) fn commit_one<S: KeyValueStore>(
     core: &Core<S>,
     sealed: &Sealed,
-    CommitJob { pending, certificate }: CommitJob,
+    job: CommitJob,
 ) -> Result<(), ()> {
+    let (pending, certificate) = match job {
+        CommitJob::Append { pending, certificate } => (pending, certificate),
+        CommitJob::Reorganize { ancestor, branch } => return pow::reorganize(core, sealed, ancestor, branch),
+    };
     let (height, count) = (pending.block().header.height, pending.block().transactions.len());
     let stored = core.metrics.timed(Stage::Root, count, || core.chain.seal(pending)).and_then(|block| {
         sealed.set(height);
@@ -400,7 +457,10 @@ pub(super) fn guarded<S: KeyValueStore>(core: &Core<S>, name: &str, work: impl F
     }
 }
 
-/// Makes the channel of one kind of job. What waits in it is bounded by the engine: a few candidates of a height.
-pub(super) fn jobs<T>() -> (SyncSender<T>, Receiver<T>) {
-    std::sync::mpsc::sync_channel(16)
+/// Most jobs of one kind that wait for a thread. The engine asks for less: a few candidates of a height.
+pub(super) const JOBS_MAX: usize = 16;
+
+/// Makes the channel of one kind of job.
+pub(super) fn jobs<T>(max: usize) -> (SyncSender<T>, Receiver<T>) {
+    std::sync::mpsc::sync_channel(max)
 }

@@ -6,9 +6,11 @@ use purlin_chain::ChainError;
 use purlin_primitives::{Height, TimestampMs};
 use purlin_state::{KeyValueStore, StoreError};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::core::Core;
+use super::{StartError, pipeline};
 use crate::config::Settings;
 use crate::snapshot::{MakeError, SnapshotFile, make};
 
@@ -176,4 +178,14 @@ fn first_since<S: KeyValueStore>(
         }
     }
     Ok(low)
+}
+
+/// Starts the thread.
+pub(super) fn start<S: KeyValueStore>(
+    core: &Arc<Core<S>>,
+    rules: UpkeepRules,
+) -> Result<JoinHandle<()>, StartError> {
+    let (core, upkeep) = (Arc::clone(core), Upkeep::new(Arc::clone(core), rules));
+    let thread = std::thread::Builder::new().name("purlin-upkeep".to_owned());
+    thread.spawn(move || pipeline::guarded(&core, "upkeep", || upkeep.run())).map_err(StartError::Thread)
 }
