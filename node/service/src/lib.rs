@@ -58,11 +58,11 @@ pub use node::{
     thread_stack_bytes,
 };
 pub use purlin_network::check_peer_address;
-pub use purlin_sync::Checkpoint;
-pub use snapshot::{
-    InstallError, MakeError, Made, SnapshotError, SnapshotFileError, SnapshotSummary, create_snapshot,
-    restore_snapshot,
-};
 pub use purlin_primitives::Genesis;
+pub use purlin_sync::Checkpoint;
 pub use sign_state::{LastSigned, SignStateError, SignStep, Signer, SigningFiles, SigningTerms};
 pub use signing_disk::{IfMissing, SigningDisk, SigningFile, SystemDisk};
+pub use snapshot::{
+    InstallError, Made, MakeError, SnapshotError, SnapshotFileError, SnapshotSummary, create_snapshot,
+    restore_snapshot,
+};

@@ -206,7 +206,10 @@ async fn what_is_older_than_the_unbonding_period_takes_a_checkpoint() {
         }
     };
     let problem = tokio::time::timeout(Duration::from_secs(30), told).await.unwrap();
-    assert!(problem.contains(&wrong.block.to_string()) && problem.contains(&right.block.to_string()), "{problem}");
+    assert!(
+        problem.contains(&wrong.block.to_string()) && problem.contains(&right.block.to_string()),
+        "{problem}"
+    );
     stop(replaying).await;
     for settings in [&mut replays, &mut joins] {
         settings.network_checkpoint = Some(right);
@@ -234,7 +237,8 @@ async fn a_node_without_anybody_who_has_a_snapshot_replays() {
 }
 
 fn files(folder: &Path) -> Vec<std::ffi::OsString> {
-    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     names
 }
@@ -283,7 +287,9 @@ async fn snapshots_go_through_files_and_every_byte_is_checked() {
         assert!(
             matches!(
                 error,
-                SnapshotError::File(SnapshotFileError::Truncated { .. } | SnapshotFileError::NotASnapshot { .. })
+                SnapshotError::File(
+                    SnapshotFileError::Truncated { .. } | SnapshotFileError::NotASnapshot { .. }
+                )
             ),
             "{length} bytes: {error}"
         );
@@ -300,7 +306,10 @@ async fn snapshots_go_through_files_and_every_byte_is_checked() {
     // A checkpoint that says something else names both blocks.
     let wrong = Checkpoint { block: made.block, ..made.checkpoint };
     let error = restore_snapshot(&joins, &stopped, Some(wrong), |_| {}).unwrap_err().to_string();
-    assert!(error.contains(&made.block.to_string()) && error.contains(&made.checkpoint.block.to_string()), "{error}");
+    assert!(
+        error.contains(&made.block.to_string()) && error.contains(&made.checkpoint.block.to_string()),
+        "{error}"
+    );
 
     for (file, checkpoint) in [(&stopped, None), (&running, None), (&stopped, Some(made.checkpoint))] {
         let restored = restore_snapshot(&joins, file, checkpoint, |_| {}).unwrap();

@@ -1,9 +1,7 @@
 //! `purlin snapshot`: the state of a block in a file.
 
 use purlin_primitives::Height;
-use purlin_service::{
-    Checkpoint, Home, SnapshotError, SnapshotSummary, create_snapshot, restore_snapshot,
-};
+use purlin_service::{Checkpoint, Home, SnapshotError, SnapshotSummary, create_snapshot, restore_snapshot};
 use serde_json::json;
 use std::path::PathBuf;
 

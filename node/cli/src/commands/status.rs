@@ -271,8 +271,14 @@ mod tests {
     #[test]
     fn progress_names_where_the_node_is_and_where_it_goes() {
         assert_eq!(progress_text(&status(120, Some(500), 3)), "syncing 120 of 500");
-        assert_eq!(wait_text(&status(120, Some(500), 3), None), (120, 500, "block 120 of 500, peers: 3".into()));
-        assert_eq!(wait_text(&status(120, None, 3), Some(130)), (120, 130, "block 120 of 130, peers: 3".into()));
+        assert_eq!(
+            wait_text(&status(120, Some(500), 3), None),
+            (120, 500, "block 120 of 500, peers: 3".into())
+        );
+        assert_eq!(
+            wait_text(&status(120, None, 3), Some(130)),
+            (120, 130, "block 120 of 130, peers: 3".into())
+        );
         assert_eq!(wait_text(&status(0, None, 0), None), (0, 0, "block 0, no peers yet".into()));
     }
 }

@@ -251,7 +251,7 @@ pub const SETTINGS: &[SettingSpec] = &[
         "off",
         Kind::Text,
         |text| value::blocks(text).map(drop),
-        "how many of the last blocks keep transactions, receipts and events, or `off` for all",
+        "how many of the last blocks keep transactions, receipts and events, at least 256 whatever is said here, or `off` for all",
     ),
     setting(
         "storage.keep_days",

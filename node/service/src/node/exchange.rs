@@ -4,6 +4,7 @@
 //! decides is in `purlin-sync`; this is the glue between those plans, the network, the chain and the driver.
 
 mod heaviest;
+mod subjectivity;
 
 use purlin_api::ErrorCode;
 use purlin_consensus::{Inspected, inspect_message};
@@ -14,10 +15,10 @@ use purlin_rpc::SubmitError;
 use purlin_state::KeyValueStore;
 use purlin_sync::{
     Assemblies, AssemblyOutput, BlockAnnouncement, BlockSync, BlockSyncOptions, Budget, CertifiedHeader,
-    Checkpoint, Checked as HeaderChecked, CompactBlock, GossipId, GossipVerdict, HeaderCheck, HeaderFault, LocalHead,
+    Checked as HeaderChecked, CompactBlock, GossipId, GossipVerdict, HeaderCheck, HeaderFault, LocalHead,
     Network, NetworkEvent, Offence, Origin, PeerId, Planner, Refusal, RelayOutput, Request, RequestFailure,
     RequestId, RequestIds, Response, Server, Status, SyncOutput, SyncRule, SyncedBlock, Topic,
-    TransactionGossip, TransactionLookup, TransactionRelay, TrustProblem, check_age,
+    TransactionGossip, TransactionLookup, TransactionRelay,
 };
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -155,7 +156,6 @@ impl<S: KeyValueStore> Exchange<S> {
         self.relayed(None, out);
         self.server.tick(now_ms);
         *self.core.sync.lock() = self.progress();
-        self.check_trust();
         self.give_next(now_ms)?;
         self.pull_votes(now_ms);
         Ok(())
@@ -543,44 +543,9 @@ impl<S: KeyValueStore> Exchange<S> {
         }
     }
 
-    /// Sees whether what this node trusts is young enough to follow peers to where they are.
-    fn check_trust(&mut self) {
-        let head = self.core.head.read().height;
-        let trusted = self.core.trusted.map_or(head, |checkpoint| checkpoint.height.max(head));
-        let rules = &self.core.chain.parameters().consensus;
-        let age = self.blocks.progress().map_or(Ok(()), |progress| check_age(rules, trusted, progress.target));
-        let gone = self.blocks.oldest_offered();
-        let gone = gone.map(|oldest| TrustProblem::HistoryGone { wanted: head.next(), oldest });
-        let age = gone.map_or(age, Err);
-        let mut problem = self.core.sync_problem.lock();
-        if let Some(TrustProblem::Contradiction { .. }) = &*problem {
-            return;
-        }
-        if problem.is_none()
-            && let Err(found) = &age
-        {
-            tracing::warn!(problem = %found, "blocks of peers are not taken");
-        }
-        *problem = age.err();
-    }
-
-    /// Refuses a block that is not the one of the checkpoint.
-    fn contradicts(&self, height: Height, found: BlockId) -> bool {
-        let Some(Checkpoint { block: checkpoint, height: at }) = self.core.trusted else { return false };
-        if height != at || found == checkpoint {
-            return false;
-        }
-        let problem = TrustProblem::Contradiction { height, checkpoint, found };
-        let mut noted = self.core.sync_problem.lock();
-        if noted.as_ref() != Some(&problem) {
-            tracing::warn!(%problem, "blocks of peers are not taken");
-        }
-        *noted = Some(problem);
-        true
-    }
-
     /// Gives the driver the next blocks of the plan, a few more than it can store at once.
     fn give_certified(&mut self) {
+        self.check_trust();
         if self.core.sync_problem.lock().is_some() {
             return;
         }

@@ -130,10 +130,8 @@ impl<S: KeyValueStore> Join<S> {
 
     fn report(&self) {
         let mut progress = self.progress.lock();
-        progress.snapshot = self
-            .sync
-            .progress()
-            .map(|progress| (progress.manifest.header.height, progress.permille()));
+        progress.snapshot =
+            self.sync.progress().map(|progress| (progress.manifest.header.height, progress.permille()));
         let problem = self.trust.problem().cloned();
         if problem != progress.problem {
             if let Some(problem) = &problem {
@@ -165,8 +163,8 @@ impl<S: KeyValueStore> Join<S> {
                 if Planner::of(id) != Planner::Snapshots {
                     return Ok(());
                 }
-                let outcome = outcome
-                    .and_then(|bytes| Response::decode(&bytes).map_err(|_| RequestFailure::Protocol));
+                let outcome =
+                    outcome.and_then(|bytes| Response::decode(&bytes).map_err(|_| RequestFailure::Protocol));
                 self.sync.answered(now_ms, id, outcome, &mut self.trust)
             }
         };

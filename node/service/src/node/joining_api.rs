@@ -15,8 +15,7 @@ use purlin_primitives::{
 };
 use purlin_rpc::{
     AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecords,
-    NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord, SubmitError,
-    TransactionRecord,
+    NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord, SubmitError, TransactionRecord,
 };
 use purlin_sync::Network;
 use std::sync::Arc;
@@ -84,9 +83,7 @@ impl purlin_rpc::Node for JoiningApi {
             validator: None,
             sync: SyncState::Snapshot,
             sync_target: None,
-            snapshot: progress
-                .snapshot
-                .map(|(height, permille)| SnapshotProgressView { height, permille }),
+            snapshot: progress.snapshot.map(|(height, permille)| SnapshotProgressView { height, permille }),
             sync_problem: progress.problem.as_ref().map(ToString::to_string),
             oldest_block: Height::new(1),
             checkpoint: None,

@@ -104,9 +104,7 @@ impl<S: KeyValueStore> Upkeep<S> {
         let path = self.core.snapshots.path_of(height);
         let state = chain.state_at(height)?;
         let made = make(chain, height, state, &path, |_| !self.core.stopping())?;
-        let io = |source| {
-            crate::SnapshotFileError::Io { path: path.clone(), operation: "keep", source }
-        };
+        let io = |source| crate::SnapshotFileError::Io { path: path.clone(), operation: "keep", source };
         self.core.snapshots.add(SnapshotFile::open(&path)?).map_err(io)?;
         tracing::info!(%height, entries = made.entries, bytes = made.bytes, "a snapshot for newcomers was made");
         Ok(())

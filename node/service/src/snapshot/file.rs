@@ -180,12 +180,8 @@ impl SnapshotFile {
     /// Reads a file once, checks its hash and remembers where chunks are. What they prove is not looked at.
     pub(crate) fn open(path: &Path) -> Result<Self, SnapshotFileError> {
         let file = File::open(path).map_err(io_error(path, "open"))?;
-        let mut scan = Scan {
-            path,
-            file: BufReader::with_capacity(1 << 20, &file),
-            hasher: Sha256::new(),
-            bytes: 0,
-        };
+        let mut scan =
+            Scan { path, file: BufReader::with_capacity(1 << 20, &file), hasher: Sha256::new(), bytes: 0 };
         let magic = scan.take(MAGIC.len()).map_err(|error| match error {
             SnapshotFileError::Truncated { path, .. } => SnapshotFileError::NotASnapshot { path },
             other => other,

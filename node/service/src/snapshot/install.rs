@@ -53,11 +53,7 @@ impl<S: KeyValueStore> Installer<S> {
     }
 
     /// Stores proven entries.
-    pub(crate) fn store(
-        &self,
-        entries: Vec<Entry>,
-        progress: &SnapshotProgress,
-    ) -> Result<(), ChainError> {
+    pub(crate) fn store(&self, entries: Vec<Entry>, progress: &SnapshotProgress) -> Result<(), ChainError> {
         self.installation.store(entries, &encode(progress))
     }
 

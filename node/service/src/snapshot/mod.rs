@@ -7,7 +7,7 @@ mod operator;
 mod shelf;
 
 pub use file::SnapshotFileError;
-pub use make::{MakeError, Made};
+pub use make::{Made, MakeError};
 pub use operator::{SnapshotError, SnapshotSummary, create_snapshot, restore_snapshot};
 
 pub(crate) use file::SnapshotFile;

@@ -5,7 +5,9 @@ use purlin_execution::NodeExecutor;
 use purlin_primitives::{BlockId, Height};
 use purlin_state::RangeError;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
-use purlin_sync::{Checkpoint, Distrust, SnapshotProgress, SnapshotTrust, StakeTrust, decode_chunk, snapshot_spans};
+use purlin_sync::{
+    Checkpoint, Distrust, SnapshotProgress, SnapshotTrust, StakeTrust, decode_chunk, snapshot_spans,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -406,6 +406,15 @@ impl BlockSync {
         })
     }
 
+    /// Returns the height at which the chain is by what peers say: the highest that half of them claim or exceed, so that
+    /// one who lies among several decides nothing.
+    pub fn believed_height(&self) -> Option<Height> {
+        let mut claimed: Vec<Height> =
+            self.peers.values().filter(|peer| peer.status.is_some()).map(|peer| peer.claimed).collect();
+        claimed.sort_unstable_by(|a, b| b.cmp(a));
+        claimed.get(claimed.len().saturating_sub(1) / 2).copied()
+    }
+
     /// Returns the oldest block that peers keep, when all who are ahead have pruned the one that is needed next.
     pub fn oldest_offered(&self) -> Option<Height> {
         let mut oldest = None;

@@ -1,11 +1,9 @@
 use super::*;
 use crate::testing::{certify, chain_id, header, key};
-use purlin_primitives::{
-    BlockHeader, GenesisValidator, Hash32, Parameters, TimestampMs, Validator,
-};
+use purlin_primitives::{BlockHeader, GenesisValidator, Hash32, Parameters, TimestampMs, Validator};
 use purlin_state::{
-    Changes, Durability, KeyValueStore, MemoryStore, MerkleTree, StateKey, StateProof, StateTree, TreeVersion,
-    WriteBatch,
+    Changes, Durability, KeyValueStore, MemoryStore, MerkleTree, StateKey, StateProof, StateTree,
+    TreeVersion, WriteBatch,
 };
 
 const EPOCH: u64 = 10;
@@ -46,7 +44,8 @@ impl World {
         let mut changes: Changes =
             self.sets.iter().filter(|(from, _)| *from <= after + 2).map(record).collect();
         changes.insert(StateKey::module("height"), Some(after.to_be_bytes().to_vec()));
-        let version = tree.update(&tree.empty(), Height::new(after), &changes, &mut WriteBatch::default()).unwrap();
+        let version =
+            tree.update(&tree.empty(), Height::new(after), &changes, &mut WriteBatch::default()).unwrap();
         (tree, version)
     }
 
@@ -122,7 +121,8 @@ fn every_height_is_reached_from_the_genesis_and_from_every_epoch() {
         assert_eq!(trust.deciding(), Some(&set_of(world.signer(height + 1))));
         for first in (1..).map(|epoch| epoch * EPOCH + 1).take_while(|first| *first <= height) {
             let checkpoint = world.checkpoint(first);
-            judge(&manifest, Some(checkpoint)).unwrap_or_else(|error| panic!("{height} from {first}: {error}"));
+            judge(&manifest, Some(checkpoint))
+                .unwrap_or_else(|error| panic!("{height} from {first}: {error}"));
         }
         judge(&manifest, Some(world.checkpoint(height + 1))).unwrap();
     }
@@ -150,12 +150,16 @@ fn the_unbonding_period_limits_how_far_trust_reaches() {
 fn a_checkpoint_that_peers_contradict_is_named_with_both_ids() {
     let world = world();
     let other = BlockId::new(Hash32::new([8; 32]));
-    for (height, found) in [(21, world.header(21).id()), (45, world.header(45).id()), (46, world.header(46).id())] {
+    for (height, found) in
+        [(21, world.header(21).id()), (45, world.header(45).id()), (46, world.header(46).id())]
+    {
         let checkpoint = Checkpoint { height: Height::new(height), block: other };
         let error = judge(&world.manifest(45), Some(checkpoint)).unwrap_err();
         let expected = TrustProblem::Contradiction { height: Height::new(height), checkpoint: other, found };
         assert_eq!(error, Distrust::Unproven(expected));
-        assert!(error.to_string().contains(&other.to_string()) && error.to_string().contains(&found.to_string()));
+        assert!(
+            error.to_string().contains(&other.to_string()) && error.to_string().contains(&found.to_string())
+        );
     }
     let newer = judge(&world.manifest(25), Some(world.checkpoint(31))).unwrap_err();
     assert!(matches!(newer, Distrust::Unproven(TrustProblem::OlderThanCheckpoint { .. })), "{newer}");
@@ -178,7 +182,10 @@ fn validators_who_left_cannot_go_on_alone() {
     let mut hidden = real.turnover_with(11, 1);
     assert!(hidden.none_newer.is_some());
     let manifest = fork.manifest_with(25, &[hidden.clone(), turnovers[1].clone()]);
-    assert!(matches!(judge(&manifest, None), Err(Distrust::Wrong(_))), "a path to what is there proves no absence");
+    assert!(
+        matches!(judge(&manifest, None), Err(Distrust::Wrong(_))),
+        "a path to what is there proves no absence"
+    );
     hidden.none_newer = None;
     let manifest = fork.manifest_with(25, &[hidden, turnovers[1].clone()]);
     assert!(matches!(judge(&manifest, None), Err(Distrust::Wrong(_))));
@@ -199,7 +206,14 @@ fn validators_who_left_cannot_go_on_alone() {
 fn checkpoints_are_read_and_written() {
     let checkpoint = world().checkpoint(21);
     assert_eq!(checkpoint.to_string().parse(), Ok(checkpoint));
-    for text in ["", "21", "21:", ":0x00", "x:y", "0:0x0000000000000000000000000000000000000000000000000000000000000000"] {
+    for text in [
+        "",
+        "21",
+        "21:",
+        ":0x00",
+        "x:y",
+        "0:0x0000000000000000000000000000000000000000000000000000000000000000",
+    ] {
         assert_eq!(text.parse::<Checkpoint>(), Err(ParseCheckpointError), "{text}");
     }
 }

@@ -7,9 +7,7 @@ use crate::node::{Node, PeerInbox};
 use crate::snapshot::{SnapshotFile, create_snapshot, is_fresh};
 use purlin_chain::{Chain, ChainOptions};
 use purlin_execution::NodeExecutor;
-use purlin_primitives::{
-    Action, Amount, Gas, Hash32, Transaction, TransactionBody, TimestampMs,
-};
+use purlin_primitives::{Action, Amount, Gas, Hash32, TimestampMs, Transaction, TransactionBody};
 use purlin_state::{Fault, FaultStore, MemoryStore};
 use purlin_sync::{GossipId, Network, Offence, PeerId, PeerInfo, RequestId, Topic};
 use std::collections::BTreeMap;
@@ -46,8 +44,7 @@ async fn fixture() -> Fixture {
     let home = Home::new(directory.path().join("node"));
     let chain = NewChain::development("dev".parse().unwrap(), TimestampMs::new(1_700_000_000_000));
     let validator = development_key("validator");
-    let genesis =
-        init_home(&home, &chain, &validator, Protection::Development(&chain.chain_id)).unwrap();
+    let genesis = init_home(&home, &chain, &validator, Protection::Development(&chain.chain_id)).unwrap();
     let mut settings = Settings::resolve(home, &[PartialSettings::new()]).unwrap();
     (settings.api_listen, settings.anchor_after_ms) = (None, 20);
     settings.engine_instances_max = 16;
@@ -212,10 +209,14 @@ async fn a_wrong_checkpoint_stops_the_join_with_both_ids() {
     let progress = Arc::<Mutex<JoinProgress>>::default();
     let disk = Arc::new(MemoryStore::new());
     let join =
-        Join::new(disk.clone(), fixture.genesis.clone(), Some(checkpoint), peers, Arc::clone(&progress)).unwrap();
+        Join::new(disk.clone(), fixture.genesis.clone(), Some(checkpoint), peers, Arc::clone(&progress))
+            .unwrap();
     let seen = || progress.lock().problem.is_some();
     assert_eq!(join.run(seen).unwrap(), Joined::Stopped);
     let problem = progress.lock().problem.clone().unwrap().to_string();
-    assert!(problem.contains(&checkpoint.block.to_string()) && problem.contains(&next.id().to_string()), "{problem}");
+    assert!(
+        problem.contains(&checkpoint.block.to_string()) && problem.contains(&next.id().to_string()),
+        "{problem}"
+    );
     assert!(disk.dump().is_empty() && network.reports.lock().is_empty());
 }
