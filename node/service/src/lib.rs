@@ -31,6 +31,7 @@ mod local_network;
 mod metrics;
 mod node;
 mod sign_state;
+mod signing_disk;
 mod vote_log;
 
 pub use clock::system_time;
@@ -51,9 +52,11 @@ pub use local_network::{
 };
 pub use metrics::{MetricsSnapshot, Stage, StageSnapshot};
 pub use node::{
-    BodyLog, Miner, NoBodies, NoMiner, NoPeers, Node, NodeParts, Outbox, Outgoing, PeerInbox, Peers,
-    StartError, StepMiner, StopReason, thread_stack_bytes,
+    BodyLog, Fate, Miner, NoBodies, NoMiner, NoPeers, Node, NodeParts, Outbox, Outgoing, Part, PeerInbox,
+    Peers, QueueLengths, StartError, StepMiner, StepTime, SteppedNode, StopReason, Waiting, WrapEngine,
+    thread_stack_bytes,
 };
 pub use purlin_network::check_peer_address;
 pub use purlin_primitives::Genesis;
 pub use sign_state::{LastSigned, SignStateError, SignStep, Signer, SigningFiles, SigningTerms};
+pub use signing_disk::{IfMissing, SigningDisk, SigningFile, SystemDisk};

@@ -31,12 +31,11 @@ use purlin_primitives::{
     BlockId, BlockProposal, Hash32, Height, PublicKey, SecretKey, SignedProposal, SignedVote, Vote, VoteKind,
 };
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::files::{Access, sync_directory, write_atomic};
+use crate::signing_disk::{IfMissing, SigningDisk, SigningFile, SystemDisk};
 use crate::vote_log::VoteLog;
 
 const MAGIC: &[u8; 8] = b"PURLSIGN";
@@ -228,7 +227,7 @@ pub struct Signer {
     last: LastSigned,
     /// Nothing of this height or below is signed, because the votes cast there are forgotten.
     forgotten: Height,
-    file: File,
+    file: Box<dyn SigningFile>,
     /// Slot that the next record goes to.
     next_slot: u64,
     votes: VoteLog,
@@ -244,11 +243,21 @@ pub struct Signer {
 impl Signer {
     /// Writes the state of a key that never signed on this chain. Refuses to replace one.
     pub fn create(path: &Path, genesis: BlockId, public_key: &PublicKey) -> Result<(), SignStateError> {
-        if path.exists() {
+        Self::create_on(&SystemDisk, path, genesis, public_key)
+    }
+
+    /// As [`Signer::create`], on another disk than the machine's.
+    pub fn create_on(
+        disk: &dyn SigningDisk,
+        path: &Path,
+        genesis: BlockId,
+        public_key: &PublicKey,
+    ) -> Result<(), SignStateError> {
+        if disk.exists(path) {
             let source = io::Error::from(io::ErrorKind::AlreadyExists);
             return Err(SignStateError::Io { path: path.into(), operation: "creating", source });
         }
-        Self::recreate(path, genesis, public_key, LastSigned::NOTHING)
+        write_new(disk, path, genesis, public_key, LastSigned::NOTHING)
     }
 
     /// Writes the state anew, as signed up to `last`. Safe only when no other copy of the key signs.
@@ -258,13 +267,7 @@ impl Signer {
         public_key: &PublicKey,
         last: LastSigned,
     ) -> Result<(), SignStateError> {
-        let mut content = vec![0; SLOT_BYTES * 2];
-        content[..RECORD_BYTES].copy_from_slice(&encode(genesis, public_key, last));
-        write_atomic(path, &content, Access::OwnerOnly).map_err(|source| SignStateError::Io {
-            path: path.into(),
-            operation: "creating",
-            source,
-        })
+        write_new(&SystemDisk, path, genesis, public_key, last)
     }
 
     /// Reads what was signed last. Changes nothing.
@@ -273,12 +276,12 @@ impl Signer {
         genesis: BlockId,
         public_key: &PublicKey,
     ) -> Result<LastSigned, SignStateError> {
-        let (last, ..) = read(&files.state, genesis, public_key)?;
+        let (last, ..) = read(&SystemDisk, &files.state, genesis, public_key)?;
         if !files.votes.exists() {
             return Ok(last);
         }
         let io = |source| SignStateError::Io { path: files.votes.clone(), operation: "reading", source };
-        let (_, entries) = VoteLog::open(&files.votes).map_err(io)?;
+        let (_, entries) = VoteLog::open(&SystemDisk, &files.votes).map_err(io)?;
         Ok(newest(last, &entries))
     }
 
@@ -289,10 +292,21 @@ impl Signer {
         key: SecretKey,
         terms: SigningTerms,
     ) -> Result<(Self, Vec<Vec<u8>>), SignStateError> {
+        Self::open_on(&SystemDisk, files, genesis, key, terms)
+    }
+
+    /// As [`Signer::open`], on another disk than the machine's.
+    pub fn open_on(
+        disk: &dyn SigningDisk,
+        files: &SigningFiles,
+        genesis: BlockId,
+        key: SecretKey,
+        terms: SigningTerms,
+    ) -> Result<(Self, Vec<Vec<u8>>), SignStateError> {
         let public_key = key.public_key();
-        let (last, slot, file) = read(&files.state, genesis, &public_key)?;
+        let (last, slot, file) = read(disk, &files.state, genesis, &public_key)?;
         let io = |source| SignStateError::Io { path: files.votes.clone(), operation: "opening", source };
-        let (votes, entries) = VoteLog::open(&files.votes).map_err(io)?;
+        let (votes, entries) = VoteLog::open(disk, &files.votes).map_err(io)?;
         let last = newest(last, &entries);
         if terms.alone && last.height > terms.head {
             return Err(SignStateError::AheadOfChain { signed: last.height, head: terms.head });
@@ -382,9 +396,9 @@ impl Signer {
     }
 
     fn write_slot(&mut self, last: LastSigned) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.next_slot * SLOT_BYTES as u64))?;
-        self.file.write_all(&encode(self.genesis, &self.public_key, last))?;
-        self.file.sync_data()?;
+        let slot = encode(self.genesis, &self.public_key, last);
+        self.file.write_at(self.next_slot * SLOT_BYTES as u64, &slot)?;
+        self.file.sync()?;
         self.next_slot = 1 - self.next_slot;
         Ok(())
     }
@@ -493,20 +507,37 @@ fn decode(slot: &[u8]) -> Result<Record<'_>, &'static str> {
     Ok(Record { genesis: &record[12..44], public_key: &record[44..77], last })
 }
 
-fn read(
+/// Writes a file whose first slot says what was signed last.
+fn write_new(
+    disk: &dyn SigningDisk,
     path: &Path,
     genesis: BlockId,
     public_key: &PublicKey,
-) -> Result<(LastSigned, u64, File), SignStateError> {
+    last: LastSigned,
+) -> Result<(), SignStateError> {
+    let mut content = vec![0; SLOT_BYTES * 2];
+    content[..RECORD_BYTES].copy_from_slice(&encode(genesis, public_key, last));
+    disk.replace(path, &content).map_err(|source| SignStateError::Io {
+        path: path.into(),
+        operation: "creating",
+        source,
+    })
+}
+
+fn read(
+    disk: &dyn SigningDisk,
+    path: &Path,
+    genesis: BlockId,
+    public_key: &PublicKey,
+) -> Result<(LastSigned, u64, Box<dyn SigningFile>), SignStateError> {
     let failed = |operation| move |source| SignStateError::Io { path: path.into(), operation, source };
-    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+    let mut file = match disk.open(path, IfMissing::Fail) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(SignStateError::Missing { path: path.into() });
         }
         other => other.map_err(failed("opening"))?,
     };
-    let mut content = Vec::new();
-    (&mut file).take(SLOT_BYTES as u64 * 2 + 1).read_to_end(&mut content).map_err(failed("reading"))?;
+    let content = file.read(SLOT_BYTES as u64 * 2 + 1).map_err(failed("reading"))?;
     if content.len() != SLOT_BYTES * 2 {
         let detail = format!("it has {} bytes instead of {}", content.len(), SLOT_BYTES * 2);
         return Err(SignStateError::Damaged { path: path.into(), detail });
@@ -532,7 +563,7 @@ fn read(
     }
     if let Some(directory) = path.parent() {
         // A rename that made this file may not have been durable when the process ended.
-        sync_directory(directory).map_err(failed("opening"))?;
+        disk.sync_names(directory).map_err(failed("opening"))?;
     }
     Ok((record.last, index, file))
 }

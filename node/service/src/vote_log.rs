@@ -10,11 +10,10 @@
 
 use purlin_primitives::Height;
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::Path;
 
-use crate::files::sync_directory;
+use crate::signing_disk::{IfMissing, SigningDisk, SigningFile};
 
 const MAGIC: &[u8; 8] = b"PURLREC1";
 const PREFIX_BYTES: usize = 4 + 8;
@@ -30,20 +29,18 @@ const LARGE_BYTES: u64 = 4 << 20;
 pub(crate) type Entry = (Height, Vec<u8>);
 
 /// A file of records that grows at its end.
-#[derive(Debug)]
 pub(crate) struct VoteLog {
-    file: File,
+    file: Box<dyn SigningFile>,
     bytes: u64,
     dirty: bool,
 }
 
 impl VoteLog {
     /// Opens or makes the file; returns all whole records, oldest first.
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
-        let made = !path.exists();
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut content = Vec::new();
-        (&mut file).take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    pub(crate) fn open(disk: &dyn SigningDisk, path: &Path) -> io::Result<(Self, Vec<Entry>)> {
+        let made = !disk.exists(path);
+        let mut file = disk.open(path, IfMissing::Create)?;
+        let content = file.read(FILE_BYTES_MAX + 1)?;
         let mut found = Vec::new();
         let mut end = MAGIC.len();
         if content.starts_with(MAGIC) {
@@ -58,12 +55,11 @@ impl VoteLog {
         if found.is_empty() {
             log.clear()?;
         } else {
-            log.file.set_len(log.bytes)?;
-            log.file.seek(SeekFrom::Start(log.bytes))?;
+            log.file.truncate(log.bytes)?;
         }
         log.sync()?;
         if made && let Some(directory) = path.parent() {
-            sync_directory(directory)?;
+            disk.sync_names(directory)?;
         }
         Ok((log, found))
     }
@@ -75,9 +71,8 @@ impl VoteLog {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(MAGIC)?;
+        self.file.truncate(0)?;
+        self.file.write_at(0, MAGIC)?;
         self.bytes = MAGIC.len() as u64;
         self.dirty = true;
         Ok(())
@@ -99,7 +94,7 @@ impl VoteLog {
         if self.bytes + entry.len() as u64 > FILE_BYTES_MAX {
             return Err(too_long("the records of one height exceed 512 MiB: it is not being decided"));
         }
-        self.file.write_all(&entry)?;
+        self.file.write_at(self.bytes, &entry)?;
         self.bytes += entry.len() as u64;
         self.dirty = true;
         Ok(())
@@ -108,10 +103,16 @@ impl VoteLog {
     /// Makes everything durable; quick when it is already.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         if self.dirty {
-            self.file.sync_data()?;
+            self.file.sync()?;
             self.dirty = false;
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for VoteLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VoteLog").field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 
@@ -133,11 +134,12 @@ fn entry(content: &[u8]) -> Option<(Height, &[u8], usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signing_disk::SystemDisk;
 
     const FIVE: Height = Height::new(5);
 
     fn open(path: &Path) -> (VoteLog, Vec<String>) {
-        let (log, found) = VoteLog::open(path).unwrap();
+        let (log, found) = VoteLog::open(&SystemDisk, path).unwrap();
         (log, found.into_iter().map(|(_, bytes)| String::from_utf8(bytes).unwrap()).collect())
     }
 
@@ -182,6 +184,6 @@ mod tests {
         std::fs::write(&path, &flipped).unwrap();
         assert!(open(&path).1.is_empty());
         std::fs::write(&path, b"something else").unwrap();
-        assert!(VoteLog::open(&path).is_err());
+        assert!(VoteLog::open(&SystemDisk, &path).is_err());
     }
 }

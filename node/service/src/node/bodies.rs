@@ -4,6 +4,7 @@ use purlin_primitives::{Block, Height};
 use std::io;
 use std::path::Path;
 
+use crate::signing_disk::SigningDisk;
 use crate::vote_log::VoteLog;
 
 /// Keeps bodies. The node's is a file; a simulation's is memory that can lose what was not synced.
@@ -38,8 +39,12 @@ pub(super) struct FileBodies {
 
 impl FileBodies {
     /// Opens or makes the file; returns the bodies of `height`.
-    pub(super) fn open(path: &Path, height: Height) -> io::Result<(Self, Vec<Block>)> {
-        let (log, found) = VoteLog::open(path)?;
+    pub(super) fn open(
+        disk: &dyn SigningDisk,
+        path: &Path,
+        height: Height,
+    ) -> io::Result<(Self, Vec<Block>)> {
+        let (log, found) = VoteLog::open(disk, path)?;
         let found = found.into_iter().filter(|(of, _)| *of == height);
         let decode = |(_, bytes): (Height, Vec<u8>)| borsh::from_slice(&bytes);
         Ok((Self { log, height }, found.map(decode).collect::<io::Result<_>>()?))

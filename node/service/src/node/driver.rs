@@ -98,11 +98,11 @@ impl Outbox for NoPeers {
 
 /// The time of a step.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
+pub struct Now {
     /// Time of day; may go backwards.
-    pub(super) wall: TimestampMs,
+    pub wall: TimestampMs,
     /// Since some moment of the past; never goes backwards.
-    pub(super) elapsed: Duration,
+    pub elapsed: Duration,
 }
 
 /// Says that the node must stop, and why.
@@ -214,6 +214,11 @@ impl<S: KeyValueStore> Driver<S> {
     /// Returns when [`Driver::step`] has something to do without a message.
     pub(super) fn next_timer(&self) -> Option<Duration> {
         self.timers.values().min().copied()
+    }
+
+    /// Returns how many bodies, executed blocks and wanted blocks it keeps.
+    pub(super) fn lengths(&self) -> (usize, usize, usize) {
+        (self.bodies.len(), self.built.len(), self.wanted.len())
     }
 
     /// Takes a message, lets timers go off that are due, and carries out everything that follows.

@@ -18,6 +18,7 @@ use super::bodies::{BodyLog, FileBodies, NoBodies};
 use crate::config::Settings;
 use crate::metrics::{Metrics, Stage};
 use crate::sign_state::{LastSigned, Signer, SigningTerms};
+use crate::signing_disk::SigningDisk;
 
 /// How long a nonce is searched for one block before it is built again with what arrived since, in milliseconds.
 const RENEW_AFTER_MS: u64 = 5_000;
@@ -55,6 +56,7 @@ impl Prepared {
     /// The engine that the genesis names.
     pub(super) fn of_genesis<S: KeyValueStore>(
         settings: &Settings,
+        disk: &dyn SigningDisk,
         chain: &Chain<S>,
         key: Option<SecretKey>,
         decides: &ValidatorSet,
@@ -83,14 +85,15 @@ impl Prepared {
         };
         let next = chain.head().height.next();
         let path = settings.home.bodies();
-        let opened = FileBodies::open(&path, next);
+        let opened = FileBodies::open(disk, &path, next);
         let (kept, bodies) = opened.map_err(|source| StartError::Votes { path, source })?;
         let public_key = key.public_key();
         let terms = SigningTerms {
             head: chain.head().height,
             alone: decides.validators().len() == 1 && decides.get(&public_key).is_some(),
         };
-        let (signer, records) = Signer::open(&settings.home.signing(), chain.genesis_id(), key, terms)?;
+        let (signer, records) =
+            Signer::open_on(disk, &settings.home.signing(), chain.genesis_id(), key, terms)?;
         let signed = Some(signer.watch());
         let engine = Box::new(PosEngine::new(
             config,

@@ -92,6 +92,18 @@ impl Inbox {
         Ok(queues.urgent.pop_front().or_else(|| queues.bulk.pop_front()))
     }
 
+    /// Takes the next event, when there is one.
+    pub(super) fn take(&self) -> Option<Event> {
+        let mut queues = self.queues.lock();
+        queues.urgent.pop_front().or_else(|| queues.bulk.pop_front())
+    }
+
+    /// Returns how many important events wait, and how many others.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        let queues = self.queues.lock();
+        (queues.urgent.len(), queues.bulk.len())
+    }
+
     /// Ends all waiting.
     pub(super) fn close(&self) {
         self.queues.lock().closed = true;

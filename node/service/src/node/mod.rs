@@ -1,6 +1,7 @@
 //! The node: composition, start and stop.
 
 mod bodies;
+mod components;
 mod core;
 mod driver;
 mod engine;
@@ -13,6 +14,7 @@ mod peers;
 mod pipeline;
 mod serve;
 mod source;
+mod stepped;
 mod tracker;
 mod views;
 mod workers;
@@ -22,42 +24,34 @@ pub use bodies::{BodyLog, NoBodies};
 pub use driver::{NoPeers, Outbox, Outgoing};
 pub use mining::{Miner, NoMiner, StepMiner};
 pub use peers::{PeerInbox, Peers};
+pub use stepped::{Fate, Part, QueueLengths, StepTime, SteppedNode, Waiting, WrapEngine};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use purlin_capabilities::{Allocation, Backend, CacheConfig, EngineFault, RuntimeConfig};
-use purlin_chain::{Chain, ChainError, ChainOptions, Executor, Opening};
+use purlin_chain::{Chain, ChainError, Executor};
 use purlin_consensus::ConsensusEngine;
 use purlin_consensus::pow::DoubleSha256;
 use purlin_execution::NodeExecutor;
-use purlin_mempool::Mempool;
-use purlin_modules::staking;
 use purlin_network::{NetworkError, NetworkService};
-use purlin_primitives::{
-    AccountId, ConsensusRules, Genesis, Height, PublicKey, Seal, SecretKey, TimestampMs,
-};
+use purlin_primitives::{ConsensusRules, Genesis, Height, PublicKey, SecretKey, TimestampMs};
 use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
 use purlin_state::KeyValueStore;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
-use std::time::Instant;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use self::core::{Core, Pool, View};
-use self::driver::{Driver, DriverParts, PowDriver};
-use self::engine::Prepared;
-use self::evidence::Reporter;
+use self::components::{Components, Frame};
+use self::core::Core;
+use self::driver::Driver;
 use self::exchange::Exchange;
-use self::heads::Heads;
 use self::inbox::Inbox;
 use self::mining::{Effort, MinerThreads};
-use self::peers::ExchangeOutbox;
-use self::pipeline::{BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, PowMessage, Sealed};
+use self::pipeline::{BuildJob, Builder, CommitJob, Message, PowMessage, Sealed};
 use self::serve::ApiNode;
 use self::tracker::Tracker;
 use self::workers::Workers;
@@ -65,8 +59,9 @@ use crate::config::{EngineBackend, MemoryAllocation, Settings};
 use crate::home::{HomeLock, LockError};
 use crate::init::{GenesisError, read_genesis};
 use crate::keystore::{KeyName, Keystore, KeystoreError};
-use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::metrics::MetricsSnapshot;
 use crate::sign_state::SignStateError;
+use crate::signing_disk::SystemDisk;
 
 /// Says why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -225,100 +220,17 @@ impl Node {
     }
 
     fn assemble<S: KeyValueStore>(settings: &Settings, parts: NodeParts<S>) -> Result<Self, StartError> {
-        let NodeParts { store, genesis, executor, engine, peers, validator, miner, lock } = parts;
-        let chain = Chain::open(store, genesis, &*executor, ChainOptions::default())?;
-        if let Opening::Repaired { reason } = chain.opening() {
-            tracing::warn!(reason, "the state tree was damaged and was built again from the values");
-        }
-        let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
-            .map_err(ChainError::from)?;
-        let metrics = Arc::<Metrics>::default();
-        let heads = match &chain.parameters().consensus {
-            ConsensusRules::Pow(rules) => Some(Heads::open(&chain, rules.clone())?),
-            ConsensusRules::Pos(_) => None,
-        };
-        // Nobody votes under proof of work, so nobody can be caught.
-        let reporter = validator.clone().filter(|_| heads.is_none()).map(Reporter::new);
-        let Prepared { engine, kept, bodies, records, public_key, signed } = match engine {
-            Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
-            None => Prepared::of_genesis(settings, &chain, validator, &decides, &metrics)?,
-        };
-
-        let account = public_key.map(|key| key.account_id());
-        let started = engine::started(&chain, decides, records)?;
-        let head = chain.head();
-        let proposer = account.unwrap_or(AccountId::ZERO);
-        let context = chain.context(head.height.next(), head.time, proposer, Seal::FIRST_ROUND);
-        let view = Arc::new(View { state: chain.tip_state(), context });
-        let (messages, inbox) = std::sync::mpsc::sync_channel(MESSAGES_MAX);
-        let confirmed = heads.as_ref().map_or(head.height, |heads| heads.final_height(head.height));
-        let mut tracker = Tracker::default();
-        if heads.is_some() {
-            track_unconfirmed(&chain, confirmed, &mut tracker)?;
-        }
-        let core = Arc::new(Core {
-            pool: Mutex::new(Pool { mempool: Mempool::new(settings.mempool), view }),
-            tracker: Mutex::new(tracker),
-            metrics,
-            heights: watch::Sender::new(confirmed),
-            heads,
-            head: RwLock::new(head),
-            stop: watch::Sender::new(None),
-            messages,
-            waiting_told: AtomicBool::new(false),
-            anchor_told: AtomicBool::new(false),
-            engine: engine.name(),
-            validator: account,
-            peers: peers.clone(),
-            sync: Mutex::default(),
-            deciding: Mutex::default(),
-            started: Instant::now(),
-            executor,
-            chain,
-            _lock: lock,
-        });
         let workers = Arc::new(Workers::start(settings.signature_threads).map_err(StartError::Thread)?);
-        let outbox: Box<dyn Outbox> = match &peers {
-            Some(peers) => Box::new(ExchangeOutbox(Arc::clone(&peers.inbox))),
-            None => Box::new(NoPeers),
+        let frame = Frame {
+            disk: &SystemDisk,
+            workers: Arc::clone(&workers),
+            jobs_max: pipeline::JOBS_MAX,
+            wrap_engine: None,
         };
-        let exchange = peers.map(|Peers { network, inbox }| {
-            let exchange =
-                Exchange::new(Arc::clone(&core), network, Arc::clone(&inbox), Arc::clone(&workers), reporter);
-            (exchange, inbox)
-        });
-        let (builds, build_jobs) = pipeline::jobs();
-        let (commits, commit_jobs) = pipeline::jobs();
-        let head = core.chain.head();
-        let sealed = Arc::new(Sealed::at(head.height));
-        let state = core.chain.tip_state();
-        let builder = Builder {
-            core: Arc::clone(&core),
-            proposer,
-            sealed: Arc::clone(&sealed),
-            state,
-            parent: head.block,
-            next: head.height.next(),
-            branch: None,
-        };
-        let (miner, mut threads) = match miner {
-            _ if core.heads.is_none() => (None, Vec::new()),
-            Some(miner) => (Some(miner), Vec::new()),
-            None => start_miner(settings, &core).map(|(miner, threads)| (Some(miner), threads))?,
-        };
-        let parts = DriverParts {
-            core: Arc::clone(&core),
-            engine,
-            outbox,
-            kept,
-            signing: public_key.zip(signed),
-            builds,
-            commits,
-            sealed: Arc::clone(&sealed),
-            pow: miner.map(|miner| PowDriver::new(miner, confirmed)),
-        };
-        let driver = Driver::new(parts, started, bodies);
-        threads.extend(start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, inbox))?);
+        let Components { core, driver, messages, builder, build_jobs, commit_jobs, sealed, exchange, mining } =
+            Components::new(settings, parts, frame)?;
+        let mut threads = mining;
+        threads.extend(start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, messages))?);
         if let Some((exchange, inbox)) = exchange {
             threads.push(start_exchange(&core, exchange, inbox)?);
         }

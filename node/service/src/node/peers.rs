@@ -61,13 +61,18 @@ impl Outbox for ExchangeOutbox {
     }
 }
 
+/// Returns how long the exchange may go without looking at the time.
+pub(super) fn tick_interval<S: KeyValueStore>(exchange: &Exchange<S>) -> Duration {
+    if exchange.is_busy() { BUSY_TICK } else { IDLE_TICK }
+}
+
 /// Runs the exchange until the node stops.
 pub(super) fn run<S: KeyValueStore>(core: &Core<S>, mut exchange: Exchange<S>, inbox: &Inbox) {
     let start = Instant::now();
     let now_ms = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut ticked = 0;
     loop {
-        let every = if exchange.is_busy() { BUSY_TICK } else { IDLE_TICK };
+        let every = tick_interval(&exchange);
         let Ok(event) = inbox.wait(every) else { return };
         if core.stopping() {
             return;

@@ -79,6 +79,18 @@ pub(super) enum BuildJob {
     Pow(PowJob),
 }
 
+impl BuildJob {
+    /// Returns the height that must be sealed before the job can end.
+    pub(super) fn parent(&self) -> Option<Height> {
+        let height = match self {
+            Self::Build { height, .. } => *height,
+            Self::Judge { block, .. } => block.header.height,
+            Self::Advance { .. } | Self::Pow(_) => return None,
+        };
+        height.checked_sub(Height::new(1))
+    }
+}
+
 /// What the committer is to store.
 pub(super) enum CommitJob {
     /// One block more.
@@ -111,6 +123,11 @@ impl Sealed {
     /// Lets the builder go although nothing was sealed: the node stops.
     pub(super) fn release(&self) {
         self.set(Height::MAX);
+    }
+
+    /// Says whether a height is sealed.
+    pub(super) fn has(&self, height: Height) -> bool {
+        *self.height.lock() >= height
     }
 
     fn wait_for(&self, height: Height) {
@@ -418,7 +435,10 @@ pub(super) fn guarded<S: KeyValueStore>(core: &Core<S>, name: &str, work: impl F
     }
 }
 
-/// Makes the channel of one kind of job. What waits in it is bounded by the engine: a few candidates of a height.
-pub(super) fn jobs<T>() -> (SyncSender<T>, Receiver<T>) {
-    std::sync::mpsc::sync_channel(16)
+/// Most jobs of one kind that wait for a thread. The engine asks for less: a few candidates of a height.
+pub(super) const JOBS_MAX: usize = 16;
+
+/// Makes the channel of one kind of job.
+pub(super) fn jobs<T>(max: usize) -> (SyncSender<T>, Receiver<T>) {
+    std::sync::mpsc::sync_channel(max)
 }

@@ -136,6 +136,11 @@ impl Tracker {
         }
     }
 
+    /// Returns how many transactions are in blocks, how many reasons are kept, and how many are waited for.
+    pub(crate) fn lengths(&self) -> (usize, usize, usize) {
+        (self.in_blocks.len(), self.dropped.len(), self.waiters.len())
+    }
+
     /// Ends all waiting without an answer: the node stops.
     pub(crate) fn close(&mut self) {
         self.waiters.clear();

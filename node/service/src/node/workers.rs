@@ -1,6 +1,7 @@
 //! A bounded pool of threads for work that keeps a processor busy.
 
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -10,11 +11,16 @@ const QUEUE_MAX: usize = 4_096;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs jobs on a fixed number of threads. Dropping it finishes what is queued.
-#[derive(Debug)]
+/// Runs jobs on a fixed number of threads, or when its owner steps it. Dropping it finishes what is queued for
+/// threads.
 pub(crate) struct Workers {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Jobs,
     threads: Vec<JoinHandle<()>>,
+}
+
+enum Jobs {
+    Threads(Option<SyncSender<Job>>),
+    Stepped(Mutex<VecDeque<Job>>),
 }
 
 /// Says that the queue is full.
@@ -31,15 +37,53 @@ impl Workers {
             let name = format!("purlin-check-{index}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || work(&queue))?);
         }
-        Ok(Self { jobs: Some(jobs), threads })
+        Ok(Self { jobs: Jobs::Threads(Some(jobs)), threads })
+    }
+
+    /// Has no threads; jobs wait for [`Workers::step`].
+    pub(crate) fn stepped() -> Self {
+        Self { jobs: Jobs::Stepped(Mutex::default()), threads: Vec::new() }
     }
 
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
-        let Some(jobs) = &self.jobs else { return Err(QueueFull) };
-        match jobs.try_send(Box::new(job)) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(QueueFull),
+        match &self.jobs {
+            Jobs::Threads(None) => Err(QueueFull),
+            Jobs::Threads(Some(jobs)) => match jobs.try_send(Box::new(job)) {
+                Ok(()) => Ok(()),
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(QueueFull),
+            },
+            Jobs::Stepped(jobs) => {
+                let mut jobs = jobs.lock();
+                if jobs.len() >= QUEUE_MAX {
+                    return Err(QueueFull);
+                }
+                jobs.push_back(Box::new(job));
+                Ok(())
+            }
         }
+    }
+
+    /// Does one waiting job here, when there are no threads that do.
+    pub(crate) fn step(&self) {
+        let Jobs::Stepped(jobs) = &self.jobs else { return };
+        let job = jobs.lock().pop_front();
+        if let Some(job) = job {
+            job();
+        }
+    }
+
+    /// Returns how many jobs wait for [`Workers::step`].
+    pub(crate) fn waiting(&self) -> usize {
+        match &self.jobs {
+            Jobs::Threads(_) => 0,
+            Jobs::Stepped(jobs) => jobs.lock().len(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").field("threads", &self.threads.len()).finish_non_exhaustive()
     }
 }
 
@@ -57,7 +101,9 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.jobs = None;
+        if let Jobs::Threads(jobs) = &mut self.jobs {
+            *jobs = None;
+        }
         for thread in self.threads.drain(..) {
             // A worker may hold the last reference to what owns it, and cannot wait for itself.
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
