@@ -117,6 +117,11 @@ impl PowDriver {
         self.miner.stop();
     }
 
+    /// Returns how many bodies and wanted blocks it keeps.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        (self.bodies.blocks.len(), self.wanted.len())
+    }
+
     /// Says whether the committer has a branch.
     pub(super) fn is_reorganizing(&self) -> bool {
         self.reorganizing
