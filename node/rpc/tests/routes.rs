@@ -279,8 +279,11 @@ async fn only_who_asks_for_it_is_told_what_left_the_chain() {
         let (event, id, data) = stream.next().await.unwrap();
         assert_eq!((event.as_str(), id.as_str(), &data["data"]["by"]), ("event", "2.0", &json!(8)));
     }
-    // By pages as well.
+    // By pages as well; no stream is there to be told first.
+    let setup = Setup::new().await;
+    setup.send("POST", "/api/v1/transactions", BINARY, increment(1, 0, 7).encode()).await;
     setup.node.take_back();
+    assert!(setup.get("/api/v1/events").await.json()["events"][0].get("removed").is_none());
     let page = setup.get("/api/v1/events?unfinalised=true").await.json();
     assert_eq!(
         (page["events"][0]["removed"].clone(), page["events"].as_array().unwrap().len()),
