@@ -1,4 +1,4 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | chaos | pow`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | chaos | pow | sim`.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -10,6 +10,7 @@ mod demo;
 mod node;
 mod pow;
 mod setup;
+mod sim;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +36,8 @@ enum Task {
     Chaos(chaos::Args),
     /// Part three miners into two and one for some blocks, heal, and see that all follow the heavier branch
     Pow(pow::Args),
+    /// Run many nodes under a seeded clock, network and disk, with faults and adversaries
+    Sim(sim::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,5 +48,6 @@ fn main() -> anyhow::Result<()> {
         Task::Crash(args) => crash::run(&args),
         Task::Chaos(args) => chaos::run(&args),
         Task::Pow(args) => pow::run(&args),
+        Task::Sim(args) => sim::run(&args),
     }
 }

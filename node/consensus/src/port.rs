@@ -43,8 +43,8 @@ impl Proposal {
 /// Result of [`Effect::ValidateBlock`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its header and every transaction are right, as far as the seal and the proposer are not concerned: what
-    /// those must be is known to the engine.
+    /// Its header and every transaction are right, as far as the seal, the proposer and the clock are not concerned:
+    /// what those must be is known to the engine.
     Valid {
         /// Its header.
         header: Box<BlockHeader>,

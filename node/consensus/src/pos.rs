@@ -66,6 +66,20 @@ pub struct PosEngine {
     effects: Vec<Effect>,
 }
 
+/// How far the time of a block may be ahead of this machine's clock for it to be voted for, in milliseconds. What
+/// others decided is taken all the same: this clock may be the wrong one.
+const AHEAD_MS_MAX: u64 = 5_000;
+
+/// Finds fault with a block from the future.
+fn timely(now: TimestampMs, verdict: Verdict) -> Verdict {
+    let Verdict::Valid { header } = &verdict else { return verdict };
+    let ahead_ms = header.time.get().saturating_sub(now.get());
+    if ahead_ms <= AHEAD_MS_MAX {
+        return verdict;
+    }
+    Verdict::Invalid { reason: format!("its time is {ahead_ms} ms ahead of this machine's clock") }
+}
+
 /// How the height after the head is decided.
 enum Mode {
     /// Not started.
@@ -228,7 +242,7 @@ impl PosEngine {
         self.decided = Some(Decided { certificate, origin, committing });
     }
 
-    fn validated(&mut self, block: BlockId, verdict: Verdict) {
+    fn validated(&mut self, now: TimestampMs, block: BlockId, verdict: Verdict) {
         match &mut self.decided {
             Some(decided) if decided.certificate.block == block => {
                 if decided.committing {
@@ -248,7 +262,7 @@ impl PosEngine {
             }
             // What is no longer wanted.
             Some(_) => {}
-            None => self.validated_in_rounds(block, verdict),
+            None => self.validated_in_rounds(block, timely(now, verdict)),
         }
     }
 
@@ -357,7 +371,7 @@ impl PosEngine {
                 self.waiting = more_waiting;
                 self.solo(now, Input::ProposalSkipped { height, more_waiting });
             }
-            Input::BlockValidated { block, verdict } => self.validated(block, verdict),
+            Input::BlockValidated { block, verdict } => self.validated(now, block, verdict),
             Input::Committed { .. } => self.committed(now, input),
             Input::Certified { header, certificate, from } => self.certified(&header, certificate, from),
             Input::TimerElapsed { timer } => {

@@ -153,14 +153,14 @@ async fn a_dropped_service_ends_by_itself() {
 
 /// Passes bytes on between a new port and `target` until it is cut: then connections stand and carry nothing.
 async fn cable(target: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<bool>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback works");
+    let address = listener.local_addr().expect("loopback works");
     let (cut, is_cut) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
             let mut is_cut = is_cut.clone();
             tokio::spawn(async move {
-                let mut far = TcpStream::connect(target).await.unwrap();
+                let mut far = TcpStream::connect(target).await.expect("loopback works");
                 let cut = async { drop(is_cut.clone().wait_for(|cut| *cut).await) };
                 tokio::select! {
                     // Ended by one of the nodes.

@@ -127,10 +127,10 @@ impl<S: KeyValueStore> Core<S> {
         }
     }
 
-    /// Returns who decides the height after the head.
-    pub(super) fn validators(&self) -> Result<Arc<ValidatorSet>, StoreError> {
-        let (state, head) = self.chain.state_and_head();
-        let height = head.height.next();
+    /// Returns who decides a height, which may be at most the one after what is durable. That is not always the one
+    /// after the last final block: a block is durable before it is final.
+    pub(super) fn validators(&self, height: Height) -> Result<Arc<ValidatorSet>, StoreError> {
+        let state = self.chain.state();
         let mut deciding = self.deciding.lock();
         if let Some((known, set)) = &*deciding
             && *known == height

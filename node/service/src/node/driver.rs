@@ -227,7 +227,7 @@ impl<S: KeyValueStore> Driver<S> {
     pub(super) fn step(&mut self, now: Now, message: Option<Message>) -> Result<(), Halt> {
         self.started.get_or_insert(now.wall);
         if let Some(message) = message {
-            self.take_in(now, message)?;
+            self.take_in(message)?;
         }
         loop {
             while let Some(input) = self.inputs.pop_front() {
@@ -243,7 +243,7 @@ impl<S: KeyValueStore> Driver<S> {
         }
     }
 
-    fn take_in(&mut self, now: Now, message: Message) -> Result<(), Halt> {
+    fn take_in(&mut self, message: Message) -> Result<(), Halt> {
         let core = Arc::clone(&self.parts.core);
         // Looked at here, not where the answer was made: a transaction that came in between would be overlooked.
         let waiting = || core.pool.lock().mempool.len();
@@ -268,26 +268,19 @@ impl<S: KeyValueStore> Driver<S> {
                 self.built.insert(proposal.id, *built);
                 Input::ProposalBuilt { proposal, more_waiting }
             }
-            Message::Judged { block, verdict } => {
-                let verdict = match verdict {
-                    Ok(built) => {
-                        let header = Box::new(built.proposal.header.clone());
-                        self.built.insert(block, *built);
-                        Verdict::Valid { header }
-                    }
-                    Err(reason) => {
-                        tracing::warn!(%block, reason, "a block is invalid");
-                        self.bodies.retain(|(known, _)| *known != block);
-                        self.parts.outbox.put(Outgoing::Invalid { block });
-                        Verdict::Invalid { reason }
-                    }
-                };
-                Input::BlockValidated { block, verdict }
+            Message::Judged { block, verdict: Err(reason) } => {
+                self.refuse(block, reason);
+                return Ok(());
+            }
+            Message::Judged { block, verdict: Ok(built) } => {
+                let header = Box::new(built.proposal.header.clone());
+                self.built.insert(block, *built);
+                Input::BlockValidated { block, verdict: Verdict::Valid { header } }
             }
             Message::Body(block) if self.parts.pow.is_some() => return self.keep_branch_body(*block),
             Message::Body(block) => {
                 self.keep_body(*block);
-                self.judge_wanted(now);
+                self.judge_wanted();
                 return Ok(());
             }
             Message::Certified { block, certificate, from } => {
@@ -313,7 +306,7 @@ impl<S: KeyValueStore> Driver<S> {
                 if let Some(certificate) = storing.certificate.take() {
                     self.finalize(height, Some(certificate))?;
                 }
-                let validators = core.validators().map_err(|error| {
+                let validators = core.validators(height.next()).map_err(|error| {
                     Halt(format!("the validators after block {height} cannot be read: {error}"))
                 })?;
                 Input::Committed { head, header, validators }
@@ -335,16 +328,29 @@ impl<S: KeyValueStore> Driver<S> {
     }
 
     /// Has the builder check what the engine asked about, where the body is here by now.
-    fn judge_wanted(&mut self, now: Now) {
+    fn judge_wanted(&mut self) {
         let bodies = &self.bodies;
         let ready: Vec<BlockId> =
             self.wanted.keys().filter(|id| bodies.iter().any(|(known, _)| known == *id)).copied().collect();
         for id in ready {
-            self.wanted.remove(&id);
-            if let Some((_, block)) = self.bodies.iter().find(|(known, _)| *known == id) {
-                self.build(BuildJob::Judge { block: Box::new(block.clone()), now: now.wall });
+            let height = self.wanted.remove(&id);
+            let Some((_, block)) = self.bodies.iter().find(|(known, _)| *known == id) else { continue };
+            if height != Some(block.header.height) {
+                // The builder would wait for a parent that nobody can decide before it goes on.
+                let reason = format!("its header is of height {}", block.header.height);
+                self.refuse(id, reason);
+                continue;
             }
+            self.build(BuildJob::Judge { block: Box::new(block.clone()) });
         }
+    }
+
+    /// Tells the engine and peers that a block is invalid.
+    fn refuse(&mut self, block: BlockId, reason: String) {
+        tracing::warn!(%block, reason, "a block is invalid");
+        self.bodies.retain(|(known, _)| *known != block);
+        self.parts.outbox.put(Outgoing::Invalid { block });
+        self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Invalid { reason } });
     }
 
     fn build(&self, job: BuildJob) {
@@ -368,7 +374,7 @@ impl<S: KeyValueStore> Driver<S> {
                     return Ok(());
                 }
                 self.wanted.insert(block, height);
-                self.judge_wanted(now);
+                self.judge_wanted();
                 if self.wanted.contains_key(&block) {
                     self.parts.outbox.put(Outgoing::Want { block, height });
                 }

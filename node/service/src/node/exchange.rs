@@ -301,7 +301,7 @@ impl<S: KeyValueStore> Exchange<S> {
     /// Gives a message of the engine to the driver when its signatures hold, and says whether to pass it on.
     fn take_vote(&mut self, from: &PeerId, bytes: &[u8]) -> GossipVerdict {
         let head = self.core.head.read().height;
-        let Ok(validators) = self.core.validators() else { return GossipVerdict::Ignore };
+        let Ok(validators) = self.core.validators(head.next()) else { return GossipVerdict::Ignore };
         let seen = match inspect_message(bytes, &self.core.chain.genesis().chain_id, &validators) {
             Ok(seen) => seen,
             Err(reason) => {
@@ -694,7 +694,7 @@ impl<S: KeyValueStore> HeaderCheck for Check<'_, S> {
             // Blocks in between may change who decides; the engine checks it when its turn comes.
             return Ok(HeaderChecked::Later);
         }
-        let Ok(validators) = self.core.validators() else { return Ok(HeaderChecked::Later) };
+        let Ok(validators) = self.core.validators(header.height) else { return Ok(HeaderChecked::Later) };
         certificate
             .verify(&header.chain_id, &validators)
             .map(|()| HeaderChecked::Verified)

@@ -15,7 +15,9 @@ mod pow;
 pub(super) use pow::{PowJob, PowMessage, Switch, proposal_of};
 
 use parking_lot::{Condvar, Mutex};
-use purlin_chain::{Branch, ChainError, CommittedBlock, ExecutedBlock, InclusionError, PendingBlock, Policy};
+use purlin_chain::{
+    Branch, ChainError, CommittedBlock, ExecutedBlock, ExecutionFault, InclusionError, PendingBlock, Policy,
+};
 use purlin_consensus::{Input, Proposal, WhenEmpty};
 use purlin_mempool::Budget;
 use purlin_primitives::{
@@ -34,8 +36,6 @@ use crate::metrics::{Stage, add};
 /// Most messages to the driver that wait. Signals are sent once until looked at, answers are one per job, and
 /// those who pass on what peers send drop it when the queue is full.
 pub(super) const MESSAGES_MAX: usize = 1_024;
-/// How far a proposed block's time may be ahead of this machine's clock, in milliseconds.
-const AHEAD_MS_MAX: u64 = 5_000;
 
 /// What the driver is told.
 pub(super) enum Message {
@@ -72,7 +72,7 @@ pub(super) enum BuildJob {
     /// Build a block of what waits in the pool.
     Build { height: Height, time: TimestampMs, seal: Seal, when_empty: WhenEmpty },
     /// Check and execute a block that somebody else built.
-    Judge { block: Box<Block>, now: TimestampMs },
+    Judge { block: Box<Block> },
     /// This block was chosen: the next one stands on it, and the pool is without what it has.
     Advance { header: Box<BlockHeader>, state: Arc<dyn StateReader>, transactions: Vec<VerifiedTransaction> },
     /// What only proof of work asks for.
@@ -86,7 +86,7 @@ impl BuildJob {
             // A miner builds on what is stored, or not at all.
             Self::Build { seal: Seal::Pow { .. }, .. } => return None,
             Self::Build { height, .. } => *height,
-            Self::Judge { block, .. } => block.header.height,
+            Self::Judge { block } => block.header.height,
             Self::Advance { .. } | Self::Pow(_) => return None,
         };
         height.checked_sub(Height::new(1))
@@ -169,7 +169,7 @@ impl<S: KeyValueStore> Builder<S> {
             BuildJob::Build { height, time, seal, when_empty } => {
                 ("building", self.build(height, time, seal, when_empty).map(Some))
             }
-            BuildJob::Judge { block, now } => ("checking", self.judge(*block, now).map(Some)),
+            BuildJob::Judge { block } => ("checking", self.judge(*block).map(Some)),
             BuildJob::Advance { header, state, transactions } => {
                 self.advance(&header, state, &transactions);
                 ("taking over", Ok(None))
@@ -246,14 +246,10 @@ impl<S: KeyValueStore> Builder<S> {
     }
 
     /// Checks and executes a block of somebody else. What is wrong with it is the verdict; an error is this node's.
-    fn judge(&mut self, block: Block, now: TimestampMs) -> Result<Message, ChainError> {
+    fn judge(&mut self, block: Block) -> Result<Message, ChainError> {
         let id = block.header.id();
         let refused = |reason: String| Ok(Message::Judged { block: id, verdict: Err(reason) });
         let header = &block.header;
-        let ahead_ms = header.time.get().saturating_sub(now.get());
-        if ahead_ms > AHEAD_MS_MAX {
-            return refused(format!("its time is {ahead_ms} ms ahead of this machine's clock"));
-        }
         let parameters = self.core.chain.parameters();
         if block.transactions.len() > parameters.block_transactions_max as usize {
             return refused(format!("it has {} transactions", block.transactions.len()));
@@ -272,7 +268,14 @@ impl<S: KeyValueStore> Builder<S> {
         let context = self.core.chain.context(header.height, header.time, header.proposer, header.seal);
         let executed = self.core.metrics.timed(Stage::Execution, verified.len(), || {
             self.core.executor.execute_block(Arc::clone(&self.state), &context, &verified, Policy::Refuse)
-        })?;
+        });
+        let executed = match executed {
+            // The proposer's fault, not this node's.
+            Err(ExecutionFault::InvalidBlock { transaction, reason }) => {
+                return refused(format!("its transaction {transaction} may not be in it: {reason}"));
+            }
+            other => other?,
+        };
         if let Some(rejected) = executed.rejected.first() {
             return refused(format!("its transaction {}: {}", rejected.position, rejected.reason));
         }

@@ -181,7 +181,7 @@ impl<S: KeyValueStore> SteppedNode<S> {
 
     /// Says whether a part has something to do that does not wait for a time.
     pub fn is_ready(&self, part: Part) -> bool {
-        if self.stop_reason().is_some() {
+        if self.is_stopped() {
             return false;
         }
         // Whoever tells the driver something would wait for room in its queue.
@@ -205,7 +205,7 @@ impl<S: KeyValueStore> SteppedNode<S> {
     /// Does one unit of work of a part; nothing when it is not ready. For the driver that includes timers that are
     /// due.
     pub fn step(&mut self, now: StepTime, part: Part) {
-        if self.stop_reason().is_some() || (part != Part::Driver && !self.is_ready(part)) {
+        if self.is_stopped() || (part != Part::Driver && !self.is_ready(part)) {
             return;
         }
         match part {
@@ -240,7 +240,7 @@ impl<S: KeyValueStore> SteppedNode<S> {
 
     /// Lets the exchange look at the time, when that is due.
     pub fn tick(&mut self, now: StepTime) {
-        if self.stop_reason().is_some() || self.next_tick().is_none_or(|at| at > now.elapsed) {
+        if self.is_stopped() || self.next_tick().is_none_or(|at| at > now.elapsed) {
             return;
         }
         let Some((exchange, _)) = &mut self.exchange else { return };
@@ -292,6 +292,14 @@ impl<S: KeyValueStore> SteppedNode<S> {
         Ok((id, waiting))
     }
 
+    /// Waits for a transaction that is on its way here; `None` when it is not.
+    pub fn follow(&self, id: &TransactionId) -> Option<Waiting> {
+        let pool = self.core.pool.lock();
+        let mut tracker = self.core.tracker.lock();
+        let is_known = pool.mempool.get(id).is_some() || tracker.in_block(id).is_some();
+        is_known.then(|| Waiting(tracker.wait(*id)))
+    }
+
     /// Says whether a transaction waits here for a block, or is in one that is not final.
     pub fn is_waiting(&self, id: &TransactionId) -> bool {
         let pool = self.core.pool.lock();
@@ -312,6 +320,11 @@ impl<S: KeyValueStore> SteppedNode<S> {
     /// Returns the height of the last block that clients are told of as final.
     pub fn final_height(&self) -> Height {
         *self.core.heights.borrow()
+    }
+
+    /// Says whether the node stopped: nothing it is told changes it any more.
+    pub fn is_stopped(&self) -> bool {
+        self.core.stopping()
     }
 
     /// Says why the node stopped, when it did.
