@@ -16,16 +16,8 @@ fn part(number: u64) {
     // In every part of this size, everything that can go wrong does.
     let statistics = found.statistics;
     assert_eq!(statistics.adversaries.len(), purlin_simulation::Kind::ALL.len(), "{statistics}");
-    let kinds = [
-        "clock-skew",
-        "crash",
-        "full-disk",
-        "one-way-cut",
-        "partition",
-        "power-cut",
-        "slow-disk",
-        "stall",
-    ];
+    let kinds =
+        ["clock-skew", "crash", "full-disk", "one-way-cut", "partition", "power-cut", "slow-disk", "stall"];
     assert!(statistics.faults.keys().copied().eq(kinds), "{statistics}");
     for (what, count) in [
         ("lost", statistics.lost),
