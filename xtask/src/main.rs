@@ -1,11 +1,14 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | sim`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | chaos | pow | sim`.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chaos;
+mod cluster;
 mod command;
 mod crash;
 mod demo;
 mod node;
+mod pow;
 mod setup;
 mod sim;
 mod test;
@@ -21,7 +24,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Show the whole journey on a temporary node: install, call, stream, restart, prove
+    /// Show the whole journey on four nodes: install, call, stream, lose one, restart, prove
     Demo(demo::Args),
     /// Run every check: format, lints, unit, integration, wasm and doc tests, then the demo
     Test(test::Args),
@@ -29,6 +32,10 @@ enum Task {
     Bench(bench::Args),
     /// Kill a node during a stream of transactions, many times, and see that nothing was lost
     Crash(crash::Args),
+    /// Run a network of processes under faults: kills, partitions, packet loss, NAT
+    Chaos(chaos::Args),
+    /// Part three miners into two and one for some blocks, heal, and see that all follow the heavier branch
+    Pow(pow::Args),
     /// Run many nodes under a seeded clock, network and disk, with faults and adversaries
     Sim(sim::Args),
 }
@@ -39,6 +46,8 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
+        Task::Chaos(args) => chaos::run(&args),
+        Task::Pow(args) => pow::run(&args),
         Task::Sim(args) => sim::run(&args),
     }
 }

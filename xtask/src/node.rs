@@ -17,12 +17,26 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Purlin {
     program: PathBuf,
     home: PathBuf,
+    /// Words before the program when a node is started: a network namespace, say.
+    launcher: Vec<String>,
+    /// Settings of a node, as environment variables.
+    environment: Vec<(String, String)>,
 }
 
 impl Purlin {
     /// Uses `program` with `home`.
     pub(crate) fn new(program: PathBuf, home: PathBuf) -> Self {
-        Self { program, home }
+        Self { program, home, launcher: Vec::new(), environment: Vec::new() }
+    }
+
+    /// Has nodes started by `launcher`, which must become the program instead of running it beside itself.
+    pub(crate) fn launch_with(&mut self, launcher: Vec<String>) {
+        self.launcher = launcher;
+    }
+
+    /// Gives nodes another setting than their file: `PURLIN_NETWORK_LISTEN` for `network.listen`.
+    pub(crate) fn set(&mut self, variable: &str, value: impl Into<String>) {
+        self.environment.push((variable.to_owned(), value.into()));
     }
 
     /// The home folder.
@@ -32,7 +46,10 @@ impl Purlin {
 
     /// Prepares a command.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        self.prepare(Command::new(&self.program), arguments)
+    }
+
+    fn prepare(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).env("PURLIN_HOME", &self.home);
         for variable in ["PURLIN_NODE", "PURLIN_TOKEN", "PURLIN_FROM"] {
             command.env_remove(variable);
@@ -59,8 +76,11 @@ impl Purlin {
     /// Starts a node with `arguments` and waits until it answers; its log goes to `log`.
     pub(crate) fn start(&self, arguments: &[&str], log: &Path) -> Result<RunningNode> {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let mut words = self.launcher.iter().map(std::ffi::OsStr::new).chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let child = self
-            .command(arguments)
+            .prepare(command, arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)

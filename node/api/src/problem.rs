@@ -108,6 +108,9 @@ error_codes! {
     /// The state at that height is gone or not reached yet.
     HeightUnavailable, "height_unavailable", 404, "State of that height is not available",
         "ask for a recent height, or leave the height out";
+    /// The block of a cursor left the chain, and what it had is not remembered.
+    CursorGone, "cursor_gone", 410, "The cursor's block left the chain",
+        "take back what you read of blocks that were not final, and read again from the last final one";
     /// The content type is not one the route reads.
     UnsupportedMediaType, "unsupported_media_type", 415, "Unsupported media type",
         "send application/json, or application/octet-stream where the route takes bytes";

@@ -55,6 +55,23 @@ impl From<&Parameters> for ChainParameters {
     }
 }
 
+/// Proof of work, as a node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PowStatus {
+    /// Work of the whole chain in hashes, `0x` and 64 hexadecimal digits: of two chains the one with more counts.
+    pub work: String,
+    /// Target of the last block, in the compact form of Bitcoin's `nBits`, hexadecimal.
+    #[schema(example = "0x1f00ffff")]
+    pub target: String,
+    /// Hashes that such a block takes on average, decimal.
+    #[schema(example = "65537")]
+    pub difficulty: String,
+    /// Wanted time from block to block, in milliseconds.
+    pub block_time_ms: u64,
+    /// Blocks on top after which a block counts as final.
+    pub confirmations: u64,
+}
+
 /// What a node says about itself and its chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
@@ -78,8 +95,16 @@ pub struct Status {
     /// Root of the state after it.
     #[schema(value_type = String)]
     pub state_root: Hash32,
+    /// Height up to which blocks count as final: that of the last block under proof of stake; under proof of work
+    /// so many blocks below it as the chain asks for.
+    #[serde(default)]
+    #[schema(value_type = u64)]
+    pub final_height: Height,
     /// Consensus engine: `pos` or `pow`.
     pub engine: String,
+    /// More about proof of work, when that is the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pow: Option<PowStatus>,
     /// Account of this node's validator key, when it has one.
     #[schema(value_type = Option<String>)]
     pub validator: Option<AccountId>,

@@ -217,6 +217,13 @@ pub enum TransactionPlace {
         /// Time of the block in milliseconds since 1970.
         #[schema(value_type = u64)]
         time: TimestampMs,
+        /// Blocks on top of it.
+        #[serde(default)]
+        confirmations: u64,
+        /// Whether that makes it final: always under proof of stake. Under proof of work a block that is not may
+        /// still leave the chain; the transaction then waits again.
+        #[serde(rename = "final", default)]
+        is_final: bool,
     },
 }
 

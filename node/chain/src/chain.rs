@@ -18,6 +18,7 @@ use crate::executor::{BlockContext, ExecutedBlock, Executor};
 use crate::open::{self, Opening};
 use crate::records::{self, Head};
 use crate::snapshot::{HistoricState, Kept, Link, Snapshot};
+use crate::turnovers;
 use crate::write;
 
 /// How many heights before the head can be read and proven unless said otherwise.
@@ -65,14 +66,17 @@ pub struct Chain<S> {
     tip: Mutex<Tip>,
     /// `Head::oldest_state`, set before anything older is removed.
     pub(crate) oldest_state: Arc<AtomicU64>,
+    /// [`crate::History`], raised before anything is removed.
+    pub(crate) oldest_header: AtomicU64,
+    pub(crate) oldest_block: AtomicU64,
     /// Counts reorganisations; raised before one is written.
     pub(crate) generation: Arc<AtomicU64>,
     /// Held while blocks are stored.
     storing: Mutex<()>,
     /// Held for reading by whoever reads several records that belong together, and for writing while records
-    /// are replaced; appending only adds records and does not take it.
-    records: RwLock<()>,
-    failed: AtomicBool,
+    /// are replaced or removed; appending only adds records and does not take it.
+    pub(crate) records: RwLock<()>,
+    pub(crate) failed: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -179,6 +183,7 @@ impl<S: KeyValueStore> Chain<S> {
         let tree = MerkleTree::new(store.clone());
         let (head, version, opening) = open::open(&store, &tree, &genesis, executor)?;
         let oldest_state = Arc::new(AtomicU64::new(head.oldest_state.get()));
+        let history = open::history(&*store)?;
         let head = Arc::new(head);
         let link = Arc::default();
         Ok(Self {
@@ -196,6 +201,8 @@ impl<S: KeyValueStore> Chain<S> {
             }),
             tip: Mutex::new(Tip { head, tree: version.clone(), layers: VecDeque::new() }),
             oldest_state,
+            oldest_header: AtomicU64::new(history.oldest_header.get()),
+            oldest_block: AtomicU64::new(history.oldest_block.get()),
             generation: Arc::default(),
             storing: Mutex::default(),
             records: RwLock::default(),
@@ -384,6 +391,8 @@ impl<S: KeyValueStore> Chain<S> {
             write::certificate(&mut batch, certificate, &head)
                 .map_err(|fault| ChainError::InvalidBlock { height: head.height, fault })?;
         }
+        let rules = &self.parameters.consensus;
+        turnovers::record(&mut batch, (&*self.store, &self.tree), rules, &block.header, &before.tree)?;
         // From here on, readers of the old head look at what this block replaces, and readers of what it prunes
         // are refused, whether or not the write has happened yet.
         let link = before.link.extend(previous);

@@ -45,6 +45,25 @@ pub enum ChainError {
         /// What contradicts what.
         detail: String,
     },
+    /// A snapshot was begun here and is not complete.
+    #[error(
+        "a snapshot is being installed here and is not complete; start the node with `network.sync` at `snapshot` to \
+         go on, or remove the data directory to begin again"
+    )]
+    Unfinished,
+    /// There is a chain where a snapshot was to be installed.
+    #[error("there is a chain here already; a snapshot takes an empty data directory")]
+    NotEmpty,
+    /// The entries of a snapshot are not the state of its block.
+    #[error("the snapshot's entries give state root {found}; the state of height {height} has {expected}")]
+    SnapshotRoot {
+        /// Of the snapshot.
+        height: Height,
+        /// Computed.
+        found: Hash32,
+        /// Trusted.
+        expected: Hash32,
+    },
     /// A block that does not extend the chain, or does not say what it does.
     #[error("block {height} is invalid: {fault}")]
     InvalidBlock {

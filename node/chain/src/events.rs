@@ -86,7 +86,8 @@ struct Runs<'a, S> {
 
 impl<S: KeyValueStore> Chain<S> {
     /// Returns at most `limit` events from `from` on, of committed blocks. A page is of one branch; whoever reads
-    /// on after [`Chain::reorganize`] starts again above the ancestor.
+    /// on after [`Chain::reorganize`] starts again above the ancestor. Height 0 stands for the oldest that is kept; any
+    /// other height that is not kept is refused with [`StoreError::BlockPruned`], so that nobody misses events unseen.
     pub fn events(
         &self,
         from: EventCursor,
@@ -94,6 +95,7 @@ impl<S: KeyValueStore> Chain<S> {
         limit: usize,
     ) -> Result<EventPage, StoreError> {
         let _stable = self.stable();
+        self.check_block_kept(from.height)?;
         let head = self.head().height;
         let limit = limit.clamp(1, EVENTS_PAGE_MAX);
         let mut page = EventPage { events: Vec::new(), next: from, complete: false };

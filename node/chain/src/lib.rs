@@ -10,9 +10,12 @@
 
 mod branch;
 mod chain;
+mod chunks;
 mod error;
 mod events;
 mod executor;
+mod history;
+mod install;
 mod open;
 mod reads;
 mod records;
@@ -20,6 +23,7 @@ mod reorganize;
 mod replay;
 mod snapshot;
 mod staged;
+mod turnovers;
 mod write;
 
 pub use branch::Branch;
@@ -27,12 +31,15 @@ pub use chain::{
     Chain, ChainOptions, CommittedBlock, PendingBlock, SealedBlock, WAITING_BLOCKS_MAX,
     WINDOW_BLOCKS_DEFAULT, WINDOW_BLOCKS_MIN,
 };
+pub use chunks::{SORTED_BYTES_MAX, StateChunks};
 pub use error::{BlockFault, ChainError};
 pub use events::{EVENTS_EXAMINED_MAX, EVENTS_PAGE_MAX, EventCursor, EventFilter, EventPage, EventRecord};
 pub use executor::{
     BlockContext, CallReport, Diagnostic, ExecutedBlock, ExecutionFault, Executor, InclusionError, Policy,
     QueryRequest, Rejected,
 };
+pub use history::{History, PRUNE_RECORDS, PruneStep};
+pub use install::{Contents, Foundation, Installation};
 pub use open::Opening;
 pub use reads::{ReceiptRecord, TransactionRecord};
 pub use records::Head;

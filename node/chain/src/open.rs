@@ -11,6 +11,7 @@ use purlin_state::{
 
 use crate::error::ChainError;
 use crate::executor::Executor;
+use crate::history::History;
 use crate::records::{self, ChainRecord, Head};
 use crate::write;
 
@@ -34,27 +35,12 @@ pub(crate) fn open<S: KeyValueStore>(
     genesis: &Genesis,
     executor: &dyn Executor,
 ) -> Result<(Head, TreeVersion, Opening), ChainError> {
-    let Some(format) = store.get(Column::Meta, records::META_FORMAT)? else {
-        if store.get(Column::Meta, records::META_HEAD)?.is_some() {
-            let detail = "there is a head but no format version".into();
-            return Err(ChainError::Inconsistent { detail });
-        }
+    if !check_identity(&**store, genesis)? {
         let (head, version) = create(store, tree, genesis, executor)?;
         return Ok((head, version, Opening::Created));
-    };
-    let found: u32 = records::decode(Column::Meta, records::META_FORMAT, &format)?;
-    if found != FORMAT_VERSION {
-        return Err(ChainError::OtherFormat { found, supported: FORMAT_VERSION });
     }
-    let chain: ChainRecord = required(&**store, records::META_CHAIN)?;
-    let (expected, expected_genesis) = (genesis.chain_id.clone(), genesis.id());
-    if chain.chain_id != expected || chain.genesis != expected_genesis {
-        return Err(ChainError::OtherChain {
-            found: chain.chain_id,
-            found_genesis: chain.genesis,
-            expected,
-            expected_genesis,
-        });
+    if store.get(Column::Meta, records::META_SNAPSHOT)?.is_some() {
+        return Err(ChainError::Unfinished);
     }
     let head: Head = required(&**store, records::META_HEAD)?;
     check_head_block(&**store, genesis, &head)?;
@@ -71,6 +57,40 @@ pub(crate) fn open<S: KeyValueStore>(
     };
     let (head, version) = rebuild(store, tree, head, &reason)?;
     Ok((head, version, Opening::Repaired { reason }))
+}
+
+/// Checks format version and chain of a store; `false` when it is empty.
+pub(crate) fn check_identity<S: KeyValueStore>(store: &S, genesis: &Genesis) -> Result<bool, ChainError> {
+    let Some(format) = store.get(Column::Meta, records::META_FORMAT)? else {
+        if store.get(Column::Meta, records::META_HEAD)?.is_some() {
+            let detail = "there is a head but no format version".into();
+            return Err(ChainError::Inconsistent { detail });
+        }
+        return Ok(false);
+    };
+    let found: u32 = records::decode(Column::Meta, records::META_FORMAT, &format)?;
+    if found != FORMAT_VERSION {
+        return Err(ChainError::OtherFormat { found, supported: FORMAT_VERSION });
+    }
+    let chain: ChainRecord = required(store, records::META_CHAIN)?;
+    let (expected, expected_genesis) = (genesis.chain_id.clone(), genesis.id());
+    if chain.chain_id != expected || chain.genesis != expected_genesis {
+        return Err(ChainError::OtherChain {
+            found: chain.chain_id,
+            found_genesis: chain.genesis,
+            expected,
+            expected_genesis,
+        });
+    }
+    Ok(true)
+}
+
+/// Reads how far back blocks are kept.
+pub(crate) fn history<S: KeyValueStore>(store: &S) -> Result<History, StoreError> {
+    match store.get(Column::Meta, records::META_HISTORY)? {
+        Some(bytes) => records::decode(Column::Meta, records::META_HISTORY, &bytes),
+        None => Ok(History::default()),
+    }
 }
 
 fn required<S: KeyValueStore, T: BorshDeserialize>(store: &S, key: &[u8]) -> Result<T, ChainError> {
@@ -195,7 +215,8 @@ fn rebuild<S: KeyValueStore>(
     Ok((head, version))
 }
 
-fn clear<S: KeyValueStore>(store: &S, column: Column) -> Result<(), StoreError> {
+/// Removes every record of a column.
+pub(crate) fn clear<S: KeyValueStore>(store: &S, column: Column) -> Result<(), StoreError> {
     loop {
         let page = store.scan(column, &[], None, Order::Ascending, 4096)?;
         if page.is_empty() {

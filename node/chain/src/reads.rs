@@ -34,8 +34,13 @@ pub struct ReceiptRecord {
 }
 
 impl<S: KeyValueStore> Chain<S> {
-    /// Returns the header at a height; `None` at 0 and above the head.
+    /// Returns the header at a height; `None` at 0 and above the head, [`StoreError::BlockPruned`] below the oldest
+    /// that is kept, as for blocks, receipts and events.
     pub fn header(&self, height: Height) -> Result<Option<BlockHeader>, StoreError> {
+        let oldest = self.history().oldest_header;
+        if height > Height::ZERO && height < oldest {
+            return Err(StoreError::BlockPruned { height, oldest });
+        }
         let key = records::header_key(height);
         self.read(Column::Blocks, &key)
     }
@@ -48,6 +53,7 @@ impl<S: KeyValueStore> Chain<S> {
 
     /// As [`Chain::block`], for a caller under whom the chain is not reorganised.
     pub(crate) fn block_unlocked(&self, height: Height) -> Result<Option<Block>, StoreError> {
+        self.check_block_kept(height)?;
         let Some(header) = self.header(height)? else { return Ok(None) };
         let (from, to) = (records::transactions_key(height, 0), records::header_key(height.next()));
         let transactions = self.runs(Column::Blocks, &from, &to)?;
@@ -70,7 +76,7 @@ impl<S: KeyValueStore> Chain<S> {
         self.read(Column::Index, &records::transaction_index_key(id))
     }
 
-    /// Returns a transaction.
+    /// Returns a transaction; `None` also for one of a block that is not kept.
     pub fn transaction(&self, id: &TransactionId) -> Result<Option<TransactionRecord>, StoreError> {
         let _stable = self.stable();
         let Some((height, position)) = self.transaction_place(id)? else { return Ok(None) };
@@ -90,6 +96,8 @@ impl<S: KeyValueStore> Chain<S> {
 
     /// Returns the receipts of a block, one per transaction.
     pub fn receipts(&self, height: Height) -> Result<Vec<Receipt>, StoreError> {
+        let _stable = self.stable();
+        self.check_block_kept(height)?;
         let (from, to) = (records::run_key(height, 0), records::height_key(height.next()));
         self.runs(Column::Receipts, &from, &to)
     }

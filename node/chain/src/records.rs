@@ -15,6 +15,12 @@ pub(crate) const META_FORMAT: &[u8] = b"format";
 pub(crate) const META_CHAIN: &[u8] = b"chain";
 pub(crate) const META_GENESIS: &[u8] = b"genesis";
 pub(crate) const META_HEAD: &[u8] = b"head";
+/// How far back blocks are kept; absent while all are.
+pub(crate) const META_HISTORY: &[u8] = b"history";
+/// Progress of a snapshot that is being installed; absent in a chain.
+pub(crate) const META_SNAPSHOT: &[u8] = b"snapshot";
+/// Before the height of a turnover.
+const META_TURNOVER: &[u8] = b"turnover";
 
 /// Where a chain ends.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -66,6 +72,11 @@ pub(crate) fn run_key(height: Height, first: usize) -> [u8; 12] {
     key[..8].copy_from_slice(&height_key(height));
     key[8..].copy_from_slice(&first.to_be_bytes());
     key
+}
+
+/// Key of the proof of who decides after the first block of an epoch.
+pub(crate) fn turnover_key(height: Height) -> Vec<u8> {
+    [META_TURNOVER, &height_key(height)].concat()
 }
 
 pub(crate) fn header_key(height: Height) -> [u8; 9] {

@@ -6,11 +6,14 @@ use purlin_state::{KeyValueStore, MemoryStore, MerkleTree, StateTree, WriteBatch
 use crate::chain::{Chain, ChainOptions, WINDOW_BLOCKS_MIN};
 use crate::error::ChainError;
 use crate::executor::{Executor, Policy};
+use crate::install::{Foundation, Installation};
 use crate::open;
 
 /// What a replay computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayReport {
+    /// The first block that was executed: 1, or the one after the oldest state where older blocks are not kept.
+    pub from: Height,
     /// Blocks executed.
     pub blocks: u64,
     /// Transactions executed.
@@ -99,7 +102,8 @@ impl<S: KeyValueStore> Chain<S> {
     }
 
     /// Executes every block again from the genesis, in memory, and compares every header, receipt and the final
-    /// roots, then the stored values, with what is stored. `progress` is told each height. No block may be
+    /// roots, then the stored values, with what is stored. Where old blocks are not kept, it begins with the oldest
+    /// state that is, after comparing its root with the next header. `progress` is told each height. No block may be
     /// committed meanwhile. Takes about as long as the blocks took, and memory for the whole state.
     pub fn verify_from_blocks(
         &self,
@@ -108,8 +112,14 @@ impl<S: KeyValueStore> Chain<S> {
     ) -> Result<ReplayReport, ReplayError> {
         let head = self.head();
         let options = ChainOptions { window_blocks: WINDOW_BLOCKS_MIN, diagnostics_blocks: 1 };
-        let replay = Chain::open(MemoryStore::new(), (**self.genesis()).clone(), executor, options)?;
-        for height in (1..=head.height.get()).map(Height::new) {
+        let base = match self.history().oldest_block.get() {
+            0 | 1 => Height::ZERO,
+            _ => head.oldest_state,
+        };
+        let store = MemoryStore::new();
+        let store = if base == Height::ZERO { store } else { self.install_base(store, base)? };
+        let replay = Chain::open(store, (**self.genesis()).clone(), executor, options)?;
+        for height in (base.get() + 1..=head.height.get()).map(Height::new) {
             self.replay_block(&replay, executor, height)?;
             progress(height);
         }
@@ -118,10 +128,46 @@ impl<S: KeyValueStore> Chain<S> {
         compare("receipts root", head.height, head.receipts_root, computed.receipts_root)?;
         self.verify_state()?;
         Ok(ReplayReport {
-            blocks: head.height.get(),
+            from: base.next(),
+            blocks: head.height.get() - base.get(),
             transactions: computed.transactions,
             state_root: computed.state_root,
         })
+    }
+
+    /// Puts the state of a height into a store of its own, as a snapshot would; its root is compared with the one
+    /// that the chain recorded.
+    fn install_base(&self, store: MemoryStore, base: Height) -> Result<MemoryStore, ReplayError> {
+        let missing = |height| ReplayError::MissingBlock { height };
+        let header = |height: Height| self.header(height).map_err(ChainError::from)?.ok_or(missing(height));
+        let head = self.head();
+        let (state_root, receipts_root) = if base == head.height {
+            (head.state_root, head.receipts_root)
+        } else {
+            let next = header(base.next())?;
+            (next.state_root, next.receipts_root)
+        };
+        let store = std::sync::Arc::new(store);
+        let installation = Installation::new(store.clone(), (**self.genesis()).clone())?;
+        installation.begin(&[])?;
+        let mut part = Vec::new();
+        for entry in open::state_entries(self.state_at(base)?) {
+            part.push(entry?);
+            if part.len() >= 1024 {
+                installation.store(std::mem::take(&mut part), &[])?;
+            }
+        }
+        installation.store(part, &[])?;
+        installation.finish(Foundation {
+            header: header(base)?,
+            certificate: None,
+            state_root,
+            receipts_root,
+            transactions: 0,
+            turnovers: Vec::new(),
+        })?;
+        drop(installation);
+        Ok(std::sync::Arc::into_inner(store).expect("the installation was the only other owner"))
     }
 
     fn replay_block(

@@ -324,12 +324,12 @@ fn other_chains_and_newer_formats_are_refused_by_name() {
         batch.put(Column::Meta, *b"format", version.to_le_bytes());
         store.write(batch, Durability::Synced).unwrap();
     };
-    for version in [1, 3] {
+    for version in [1, 2, 4] {
         set_format(version);
         let message = reopen(genesis()).unwrap_err().to_string();
-        assert!(message.contains(&format!("version {version}")) && message.contains("reads 2"), "{message}");
+        assert!(message.contains(&format!("version {version}")) && message.contains("reads 3"), "{message}");
     }
-    set_format(2);
+    set_format(3);
     reopen(genesis()).unwrap();
     assert!(store.dump() == before, "refusing and opening write nothing");
 }

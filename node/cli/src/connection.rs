@@ -218,7 +218,10 @@ pub(crate) fn ask_passphrase(prompt: &str) -> Option<Zeroizing<String>> {
 /// Says where a committed transaction is: `block 12`.
 pub(crate) fn place(transaction: &TransactionView) -> String {
     match &transaction.place {
-        TransactionPlace::Committed { height, .. } => format!("block {height}"),
+        TransactionPlace::Committed { height, is_final: true, .. } => format!("block {height}"),
+        TransactionPlace::Committed { height, confirmations, .. } => {
+            format!("block {height}, not final yet, {confirmations} on top")
+        }
         TransactionPlace::Pending => "waiting for a block".into(),
     }
 }

@@ -31,6 +31,24 @@ pub struct EventQuery {
     pub after: Option<EventCursor>,
     /// At most so many on a page.
     pub limit: Option<u32>,
+    /// Of which blocks.
+    pub finality: Finality,
+}
+
+/// Which events to give under proof of work; elsewhere every block is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Finality {
+    /// Those of final blocks.
+    #[default]
+    Final,
+    /// All, and again with [`EventView::removed`](purlin_api::EventView::removed) when their block left the chain.
+    Unfinalised,
+}
+
+impl Finality {
+    pub(crate) fn parameter(self) -> (&'static str, Option<String>) {
+        ("unfinalised", (self == Self::Unfinalised).then(|| "true".to_owned()))
+    }
 }
 
 /// Selects devices.
@@ -178,7 +196,12 @@ impl Client {
     pub async fn events(&self, query: &EventQuery) -> Result<EventPage, ClientError> {
         self.get(
             &query.path(""),
-            &[("topic", query.topic.clone()), ("after", text(query.after)), ("limit", text(query.limit))],
+            &[
+                ("topic", query.topic.clone()),
+                ("after", text(query.after)),
+                ("limit", text(query.limit)),
+                query.finality.parameter(),
+            ],
         )
         .await
     }

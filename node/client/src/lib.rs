@@ -28,7 +28,7 @@ mod stream;
 mod transaction;
 mod transport;
 
-pub use client::{Client, DeviceQuery, EventQuery};
+pub use client::{Client, DeviceQuery, EventQuery, Finality};
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::ClientError;
 pub use purlin_api::{EventCursor, Problem};

@@ -1,6 +1,6 @@
 //! The pool: queues by sender, and the orders in which they are used and evicted.
 
-use purlin_primitives::{AccountId, Amount, Height, TransactionId, VerifiedTransaction};
+use purlin_primitives::{AccountId, Amount, Gas, Height, TransactionId, VerifiedTransaction};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 
@@ -447,6 +447,53 @@ impl Mempool {
             }
         }
         self.link(&sender);
+    }
+
+    /// Starts again on another branch of the chain, whose accounts have other nonces: `returned`, which were in
+    /// blocks of the branch that was left, in their old order, and after them everything that waits are admitted
+    /// anew. `account_nonce` and `next` are as in [`Mempool::admit`]. Returns what waits no longer.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `account_nonce`; the pool is empty then, because nothing is known of what it held.
+    pub fn restart<E>(
+        &mut self,
+        returned: Vec<VerifiedTransaction>,
+        mut account_nonce: impl FnMut(&AccountId) -> Result<u64, E>,
+        next: Height,
+    ) -> Result<Vec<Removed>, E> {
+        let all = Budget { gas: Gas::MAX, bytes: usize::MAX, transactions: usize::MAX };
+        let waiting = self.take(all);
+        *self = Self { arrivals: self.arrivals, ..Self::new(self.limits) };
+        let mut removed = Vec::new();
+        let mut nonces = BTreeMap::new();
+        for transaction in returned.into_iter().chain(waiting) {
+            let (id, sender) = (transaction.id(), transaction.body().sender);
+            let nonce = match nonces.get(&sender) {
+                Some(nonce) => *nonce,
+                None => {
+                    let nonce = account_nonce(&sender)?;
+                    nonces.insert(sender, nonce);
+                    nonce
+                }
+            };
+            let reason = match self.admit(transaction, nonce, next) {
+                Ok(admitted) => {
+                    removed.extend(admitted.removed);
+                    continue;
+                }
+                // It was in a block and submitted again.
+                Err(AdmitError::Duplicate { .. }) => continue,
+                Err(AdmitError::NonceUsed { .. } | AdmitError::ReplacementFee { .. }) => Removal::NonceUsed,
+                Err(AdmitError::NonceGap { .. }) => Removal::Orphaned,
+                Err(AdmitError::Expired { .. }) => Removal::Expired,
+                Err(
+                    AdmitError::SenderFull { .. } | AdmitError::PoolFull { .. } | AdmitError::TooLarge { .. },
+                ) => Removal::Evicted,
+            };
+            removed.push(Removed { id, reason });
+        }
+        Ok(removed)
     }
 
     /// Removes what no block from `next` on may include, with what stands behind it.

@@ -412,3 +412,47 @@ fn cost_per_transaction() {
     let us = |time: std::time::Duration| time.as_secs_f64() * 1e6 / COUNT as f64;
     println!("admit {:.2} us, take {:.2} us, commit {:.2} us", us(admitted), us(take), us(commit));
 }
+
+#[test]
+fn a_pool_on_another_branch_has_what_returned_before_what_waited() {
+    let limits = Limits { transactions_max: 100, bytes_max: 1_000_000, per_sender_max: 10 };
+    let mut pool = Mempool::new(limits);
+    let next = Height::new(5);
+    let of = |sender, nonce| transaction(sender, nonce, 10, 100, 1_000);
+    // Sender 0 had nonces 0 and 1 in blocks that left; 2 and 3 wait.
+    for nonce in 2..4 {
+        pool.admit(of(0, nonce), 2, next).unwrap();
+    }
+    // Of sender 1, the other branch has nonces 0 and 1: one of them another transaction than what waits.
+    pool.admit(of(1, 0), 0, next).unwrap();
+    pool.admit(of(1, 1), 0, next).unwrap();
+    pool.admit(of(1, 2), 0, next).unwrap();
+    // What sender 2 returned expires before the next block, so what waits behind it has no place.
+    pool.admit(of(2, 1), 1, next).unwrap();
+    let returned = vec![of(0, 0), transaction(2, 0, 10, 100, 3), of(0, 1)];
+    let nonces = BTreeMap::from([(0, 0), (1, 2), (2, 0)]);
+    let nonces: BTreeMap<_, u64> =
+        nonces.into_iter().map(|(sender, nonce)| (of(sender, 0).body().sender, nonce)).collect();
+    let removed = pool.restart(returned, |sender| Ok::<_, ()>(nonces[sender]), next).unwrap();
+    let removed: BTreeMap<_, _> = removed.into_iter().map(|one| (one.id, one.reason)).collect();
+    let expected = BTreeMap::from([
+        (of(1, 0).id(), Removal::NonceUsed),
+        (of(1, 1).id(), Removal::NonceUsed),
+        (transaction(2, 0, 10, 100, 3).id(), Removal::Expired),
+        (of(2, 1).id(), Removal::Orphaned),
+    ]);
+    assert_eq!(removed, expected);
+    let budget = Budget { gas: Gas::MAX, bytes: 1_000_000, transactions: 100 };
+    let mut left: Vec<_> =
+        pool.take(budget).into_iter().map(|one| (one.body().sender, one.body().nonce)).collect();
+    left.sort();
+    let mut expected: Vec<_> = (0..4).map(|nonce| (of(0, 0).body().sender, nonce)).collect();
+    expected.push((of(1, 0).body().sender, 2));
+    expected.sort();
+    assert_eq!(left, expected);
+    assert_eq!(pool.next_nonce(&of(0, 0).body().sender, 0), 4);
+
+    // Nothing is left of a pool whose accounts cannot be read.
+    assert_eq!(pool.restart(Vec::new(), |_| Err("unreadable"), next), Err("unreadable"));
+    assert!(pool.is_empty() && pool.bytes() == 0);
+}

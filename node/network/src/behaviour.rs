@@ -30,8 +30,8 @@ const GOSSIP_QUEUE: usize = 2_048;
 /// Requests and answers under way on one connection, both directions together. Above what honest nodes have, because
 /// what is refused here looks like a broken stream to them.
 const STREAMS_PER_CONNECTION_MAX: usize = 128;
-/// Time between pings.
-const PING: Duration = Duration::from_secs(5);
+/// Pings within the time after which a silent connection is closed.
+const PINGS: u32 = 3;
 /// Time between repeated identifications.
 const IDENTIFY: Duration = Duration::from_secs(120);
 /// A relayed connection carries blocks: libp2p's default of 128 KiB is meant for hole punching alone.
@@ -76,7 +76,9 @@ impl Behaviour {
         Ok(Self {
             gate: Gate::new(&config.limits, &config.allowed, &config.denied, reserved)?,
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING)),
+            ping: ping::Behaviour::new(
+                ping::Config::new().with_interval(config.limits.silence_timeout / PINGS),
+            ),
             gossip: gossip(genesis)?,
             requests: requests(config, genesis),
             kad: kad(config, genesis, peer),

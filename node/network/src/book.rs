@@ -37,7 +37,7 @@ impl Role {
     /// restarts must be back within seconds.
     const fn pauses_ms(self) -> (u64, u64) {
         match self {
-            Self::Reserved => (500, 8_000),
+            Self::Reserved => (500, 3_000),
             Self::Anchor | Self::Bootstrap => (1_000, 60_000),
             Self::Known => (5_000, 600_000),
         }

@@ -122,6 +122,9 @@ pub struct NetworkLimits {
     pub peers_wanted: u32,
     /// Time to shake hands, and then to identify.
     pub handshake_timeout: Duration,
+    /// A connection on which no ping was answered for this long is closed, so that the peer is dialled anew: what TCP
+    /// thinks of a cable that is back can take minutes. There are three pings in this time.
+    pub silence_timeout: Duration,
     /// Time for a request and its answer.
     pub request_timeout: Duration,
     /// Most bytes of a request.
@@ -168,6 +171,7 @@ impl Default for NetworkLimits {
             outbound_wanted: 8,
             peers_wanted: 16,
             handshake_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(15),
             request_bytes_max: 1024 * 1024,
             response_bytes_max: 16 * 1024 * 1024,
@@ -211,10 +215,10 @@ impl NetworkLimits {
         if u32::try_from(largest).is_err() {
             return wrong("response_bytes_max", largest.to_string(), "lengths have four bytes on the wire");
         }
-        if self.handshake_timeout.is_zero() || self.request_timeout.is_zero() || self.score_recovery.is_zero()
-        {
+        let times = [self.handshake_timeout, self.silence_timeout, self.request_timeout, self.score_recovery];
+        if times.iter().any(Duration::is_zero) {
             return wrong(
-                "handshake_timeout, request_timeout or score_recovery",
+                "handshake_timeout, silence_timeout, request_timeout or score_recovery",
                 "0".to_owned(),
                 "time passes",
             );

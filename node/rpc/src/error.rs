@@ -35,6 +35,7 @@ impl From<NodeError> for ApiError {
             NodeError::NotReady { .. } => ErrorCode::NotReady,
             NodeError::Busy { .. } => ErrorCode::Busy,
             NodeError::HeightUnavailable { .. } => ErrorCode::HeightUnavailable,
+            NodeError::CursorGone { .. } => ErrorCode::CursorGone,
             NodeError::Fault { detail } => {
                 // Paths and backend messages are for the operator, not for clients.
                 tracing::error!(%detail, "a request failed inside the node");

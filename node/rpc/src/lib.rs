@@ -43,8 +43,8 @@ mod token;
 pub use limits::RpcLimits;
 pub use node::{
     AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord,
-    EventRecords, Inclusion, Node, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord,
-    SubmitError, TransactionRecord,
+    EventRecords, EventScope, Inclusion, Node, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord,
+    StateRecord, SubmitError, TransactionRecord,
 };
 pub use openapi::OPENAPI_JSON;
 pub use server::{BindError, Server, ServerConfig};

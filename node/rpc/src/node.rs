@@ -36,6 +36,14 @@ pub enum NodeError {
         /// Which heights are.
         detail: String,
     },
+    /// The block that somebody read up to is not of the chain any more, and how it left is not remembered.
+    #[error("block {block} at height {height} left the chain")]
+    CursorGone {
+        /// Its height.
+        height: Height,
+        /// Which.
+        block: BlockId,
+    },
     /// Storage or engine failed.
     #[error("{detail}")]
     Fault {
@@ -129,6 +137,10 @@ pub struct Inclusion {
     pub receipt: Receipt,
     /// Log lines and a backtrace, when this node has them.
     pub diagnostic: Option<String>,
+    /// Blocks on top of its block.
+    pub confirmations: u64,
+    /// Whether its block stays: always under proof of stake, with enough confirmations under proof of work.
+    pub is_final: bool,
 }
 
 /// A transaction that the node knows.
@@ -145,7 +157,7 @@ pub struct TransactionRecord {
 /// How waiting for a transaction ended.
 #[derive(Debug, Clone)]
 pub enum Conclusion {
-    /// It is in a durable block.
+    /// It is in a final block.
     Committed(Box<TransactionRecord>),
     /// It left the pool without being in a block: expired, replaced or pushed out.
     Dropped {
@@ -194,6 +206,18 @@ pub struct EventFilter {
     pub app: Option<AppId>,
     /// Only with this topic.
     pub topic: Option<String>,
+    /// Of which blocks.
+    pub scope: EventScope,
+}
+
+/// Whether to wait until an event stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EventScope {
+    /// Only events of final blocks.
+    #[default]
+    Final,
+    /// Events of all blocks, and of those that left the chain that they did.
+    Unfinalised,
 }
 
 /// An event in the log.
@@ -205,6 +229,8 @@ pub struct EventRecord {
     pub transaction: TransactionId,
     /// The event.
     pub event: Event,
+    /// Set when its block left the chain: where to read on.
+    pub removed: Option<EventCursor>,
 }
 
 /// Some events in order of position.
@@ -262,9 +288,14 @@ pub trait Node: Send + Sync + 'static {
     /// Returns what `GET /status` shows. From memory.
     fn status(&self) -> Status;
 
-    /// Returns the height of the last durable block and tells of new ones. When a receiver sees a height, every
+    /// Returns the height of the last final block and tells of new ones. When a receiver sees a height, every
     /// read finds that block and its events.
     fn head(&self) -> watch::Receiver<Height>;
+
+    /// Returns the height of the last block, final or not, and tells of every change of it.
+    fn tip(&self) -> watch::Receiver<Height> {
+        self.head()
+    }
 
     /// Says whether the node can take transactions and answer queries. From memory.
     fn readiness(&self) -> Result<(), NodeError>;
@@ -288,7 +319,7 @@ pub trait Node: Send + Sync + 'static {
         transactions: Vec<Transaction>,
     ) -> BoxFuture<'_, Vec<Result<TransactionId, SubmitError>>>;
 
-    /// Waits until a transaction is in a durable block or gone. Returns at once when it is already.
+    /// Waits until a transaction is in a final block or gone. Returns at once when it is already.
     fn wait_committed(&self, id: TransactionId) -> BoxFuture<'_, Result<Conclusion, NodeError>>;
 
     /// Returns a block.
@@ -325,7 +356,9 @@ pub trait Node: Send + Sync + 'static {
     /// Runs a query at a height; `None` is the latest.
     fn query(&self, request: &QueryRequest, height: Option<Height>) -> Result<QueryRecord, NodeError>;
 
-    /// Returns at most `limit` events after a cursor. Bounded work: may return fewer, even none, with `more`.
+    /// Returns at most `limit` events after a cursor. Bounded work: may return fewer, even none, with `more`. When the
+    /// cursor's block left the chain, what was told up to it is given as removed first, newest first; events of
+    /// final blocks only when more was taken back than the chain's confirmations.
     fn events(
         &self,
         filter: &EventFilter,

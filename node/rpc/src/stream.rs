@@ -101,8 +101,13 @@ enum State {
     Ended,
 }
 
-/// Answers with a stream that goes on until the client or the server leaves.
-pub(crate) fn follow<C, R, F>(shared: &Arc<Shared>, cursor: C, read: R) -> Result<Response, ApiError>
+/// Answers with a stream that reads again whenever `head` changes, and goes on until the client or the server leaves.
+pub(crate) fn follow<C, R, F>(
+    shared: &Arc<Shared>,
+    head: watch::Receiver<Height>,
+    cursor: C,
+    read: R,
+) -> Result<Response, ApiError>
 where
     C: Cursor,
     R: Fn(Arc<Shared>, C) -> F + Send + 'static,
@@ -112,14 +117,8 @@ where
         let max = shared.limits.streams_max;
         ApiError::new(ErrorCode::TooManyStreams, format!("{max} streams are open, which is the limit"))
     })?;
-    let follower = Follower {
-        shared: Arc::clone(shared),
-        head: shared.node.head(),
-        cursor,
-        read,
-        state: State::Opening,
-        _permit: permit,
-    };
+    let follower =
+        Follower { shared: Arc::clone(shared), head, cursor, read, state: State::Opening, _permit: permit };
     let body = Body::from_stream(stream::unfold(follower, |mut follower| async {
         let text = follower.step().await?;
         Some((Ok::<Bytes, Infallible>(Bytes::from(text)), follower))

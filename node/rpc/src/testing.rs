@@ -142,6 +142,8 @@ impl FakeNode {
                 index: index as u32,
                 receipt: receipt.clone(),
                 diagnostic: None,
+                confirmations: 0,
+                is_final: true,
             };
             *ledger.nonces.entry(record.transaction.body.sender).or_default() += 1;
             if let Some(known) = ledger.transactions.get_mut(&record.id) {
@@ -294,7 +296,9 @@ impl Node for FakeNode {
             head_id: last.map_or(BlockId::ZERO, |block| block.id),
             head_time: last.map_or(TimestampMs::ZERO, |block| block.block.header.time),
             state_root: Hash32::ZERO,
+            final_height: Height::new(ledger.blocks.len() as u64),
             engine: "fake".into(),
+            pow: None,
             validator: None,
             sync: SyncState::Synced,
             sync_target: None,
@@ -467,9 +471,10 @@ impl Node for FakeNode {
                 .iter()
                 .flat_map(|receipt| receipt.events.iter().map(move |event| (receipt.transaction, event)));
             events.enumerate().map(move |(index, (transaction, event))| EventRecord {
-                cursor: EventCursor { height: block.block.header.height, index: index as u32 },
+                cursor: EventCursor { height: block.block.header.height, index: index as u32, block: None },
                 transaction,
                 event: event.clone(),
+                removed: None,
             })
         });
         let wanted = |record: &EventRecord| {

@@ -1,8 +1,8 @@
 //! Making a node's directory.
 
 use purlin_primitives::{
-    Amount, ChainId, ConsensusRules, Genesis, GenesisAccount, GenesisValidator, Parameters, SecretKey,
-    TimestampMs,
+    Amount, ChainId, ConsensusRules, Genesis, GenesisAccount, GenesisValidator, Parameters, PowRules,
+    SecretKey, TimestampMs,
 };
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,34 @@ pub const DEVELOPMENT_ACCOUNTS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 pub const DEVELOPMENT_BALANCE: Amount = Amount::new(1_000_000_000_000_000);
 /// Largest genesis file, in bytes.
 const GENESIS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Hashes per second that each node of a development chain under proof of work does: few enough to leave a laptop
+/// cool.
+pub const DEVELOPMENT_HASHES_PER_S: u64 = 20_000;
+
+/// Returns rules of proof of work for a development chain that `miners` mine on one machine at
+/// [`DEVELOPMENT_HASHES_PER_S`] each: a block a second, final after six.
+///
+/// The first target, which is also the easiest, takes half of what they do in a second, so that blocks come though
+/// some of them stop.
+pub fn development_pow_rules(miners: u16) -> PowRules {
+    let hashes = u64::from(miners.max(1)) * DEVELOPMENT_HASHES_PER_S / 2;
+    PowRules {
+        block_time_ms: 1_000,
+        half_life_ms: 40_000,
+        target_start: compact_target(hashes.ilog2()),
+        confirmations: 6,
+        ..PowRules::default()
+    }
+}
+
+/// Returns the compact form of a target that one hash in 2^`bits` meets, for up to 200 bits.
+fn compact_target(bits: u32) -> u32 {
+    // The target is 2^(256 - bits); its first byte may not be above 0x7f, which would be a sign.
+    let exponent = 256 - bits.min(200);
+    let (length, rest) = (exponent / 8 + 1, exponent % 8);
+    if rest == 7 { (length + 1) << 24 | 1 << 15 } else { length << 24 | 1 << (16 + rest) }
+}
 
 /// Says why a directory could not be made into a node's.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +142,12 @@ impl NewChain {
         self.genesis_of(vec![GenesisValidator { public_key: validator.public_key(), power: 1 }])
     }
 
-    /// Returns the genesis with these validators.
+    /// Returns the genesis with these validators; under proof of work with none, because who mines decides.
     pub fn genesis_of(&self, validators: Vec<GenesisValidator>) -> Genesis {
+        let validators = match self.parameters.consensus {
+            ConsensusRules::Pos(_) => validators,
+            ConsensusRules::Pow(_) => Vec::new(),
+        };
         Genesis {
             chain_id: self.chain_id.clone(),
             time: self.time,
@@ -236,6 +268,22 @@ pub fn read_genesis(path: &Path) -> Result<Genesis, GenesisError> {
     if parameters.block_transactions_max as usize > purlin_sync::limits::BLOCK_TRANSACTIONS_MAX {
         return invalid("a block of more than 15000 transactions cannot be announced to peers");
     }
+    if let ConsensusRules::Pow(rules) = &parameters.consensus {
+        if !genesis.validators.is_empty() {
+            return invalid("proof of work has no validators: who mines decides");
+        }
+        if let Err(error) = purlin_consensus::pow::Target::from_compact(rules.target_start) {
+            return invalid(&format!("target_start: {error}"));
+        }
+        if rules.block_time_ms == 0 || rules.half_life_ms == 0 {
+            return invalid("block_time_ms and half_life_ms must not be zero");
+        }
+        if rules.confirmations > purlin_chain::WINDOW_BLOCKS_DEFAULT {
+            return invalid(
+                "confirmations beyond 256 are never reached: deeper blocks cannot leave the chain",
+            );
+        }
+    }
     if let Err(error) = genesis.validator_set() {
         return invalid(&error.to_string());
     }
@@ -292,6 +340,19 @@ mod tests {
     }
 
     #[test]
+    fn a_compact_target_is_met_by_one_hash_in_two_to_its_bits() {
+        for bits in 1..=120 {
+            let target = purlin_consensus::pow::Target::from_compact(compact_target(bits)).unwrap();
+            let work = target.work().to_be_bytes();
+            let (high, low) = work.split_at(16);
+            assert_eq!(high, [0; 16], "{bits}");
+            // 2^256 / (2^(256 - bits) + 1), rounded down.
+            assert_eq!(u128::from_be_bytes(low.try_into().unwrap()), (1 << bits) - 1, "{bits}");
+        }
+        assert_eq!(compact_target(16), 0x1f01_0000);
+    }
+
+    #[test]
     fn a_node_without_a_key_joins_a_chain() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::new(directory.path().join("node"));
@@ -327,6 +388,18 @@ mod tests {
         rich.accounts[0].balance = Amount::MAX;
         refused(&rich, "add up");
         refused(&Genesis { validators: vec![], ..good.clone() }, "at least one validator");
+        let pow = |change: fn(&mut PowRules), validators: Vec<GenesisValidator>| {
+            let mut rules = development_pow_rules(1);
+            change(&mut rules);
+            let parameters = Parameters { consensus: ConsensusRules::Pow(rules), ..good.parameters.clone() };
+            Genesis { validators, parameters, ..good.clone() }
+        };
+        write_genesis(&path, &pow(|_| {}, vec![])).unwrap();
+        read_genesis(&path).unwrap();
+        refused(&pow(|_| {}, good.validators.clone()), "no validators");
+        refused(&pow(|rules| rules.target_start = 0, vec![]), "target_start");
+        refused(&pow(|rules| rules.half_life_ms = 0, vec![]), "not be zero");
+        refused(&pow(|rules| rules.confirmations = 257, vec![]), "never reached");
         std::fs::write(&path, "{\"chain_id\": \"dev\", \"chian\": 1}").unwrap();
         let error = read_genesis(&path).unwrap_err().to_string();
         assert!(error.contains("chian"), "{error}");

@@ -42,17 +42,19 @@ pub use config::{
 pub use doctor::{Examination, Finding, Level, doctor, recreate_sign_state};
 pub use home::{Home, HomeLock, LockError};
 pub use init::{
-    DEVELOPMENT_ACCOUNTS, DEVELOPMENT_BALANCE, GenesisError, InitError, NewChain, VALIDATOR_KEY,
-    development_key, init_home, join_home, read_genesis, write_genesis,
+    DEVELOPMENT_ACCOUNTS, DEVELOPMENT_BALANCE, DEVELOPMENT_HASHES_PER_S, GenesisError, InitError, NewChain,
+    VALIDATOR_KEY, development_key, development_pow_rules, init_home, join_home, read_genesis, write_genesis,
 };
 pub use keystore::{KeyEntry, KeyKind, KeyName, Keystore, KeystoreError, Protection, is_development};
 pub use local_network::{
-    LOCAL_API_PORT_OFFSET, LOCAL_VALIDATORS_MAX, LocalNetwork, LocalNetworkError, LocalNode, local_network,
+    LOCAL_API_PORT_OFFSET, LOCAL_VALIDATORS_MAX, LocalEngine, LocalNetwork, LocalNetworkError, LocalNode,
+    local_network,
 };
 pub use metrics::{MetricsSnapshot, Stage, StageSnapshot};
 pub use node::{
-    BodyLog, Fate, NoBodies, NoPeers, Node, NodeParts, Outbox, Outgoing, Part, PeerInbox, Peers,
-    QueueLengths, StartError, StepTime, SteppedNode, StopReason, Waiting, WrapEngine, thread_stack_bytes,
+    BodyLog, Fate, Miner, NoBodies, NoMiner, NoPeers, Node, NodeParts, Outbox, Outgoing, Part, PeerInbox,
+    Peers, QueueLengths, StartError, StepMiner, StepTime, SteppedNode, StopReason, Waiting, WrapEngine,
+    thread_stack_bytes,
 };
 pub use purlin_network::check_peer_address;
 pub use purlin_primitives::Genesis;

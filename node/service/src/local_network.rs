@@ -1,13 +1,18 @@
 //! Several nodes of one development chain on this machine.
 
 use purlin_network::{Identity, NetworkError};
-use purlin_primitives::{Amount, ChainId, Genesis, GenesisAccount, GenesisValidator, SecretKey, TimestampMs};
+use purlin_primitives::{
+    Amount, ChainId, ConsensusRules, Genesis, GenesisAccount, GenesisValidator, SecretKey, TimestampMs,
+};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use crate::files::create_private_directory;
 use crate::home::Home;
-use crate::init::{DEVELOPMENT_BALANCE, InitError, NewChain, development_key, join_home};
+use crate::init::{
+    DEVELOPMENT_BALANCE, DEVELOPMENT_HASHES_PER_S, InitError, NewChain, development_key,
+    development_pow_rules, join_home,
+};
 use crate::keystore::{Protection, is_development};
 
 /// Most validators: all run on one machine, and each keeps a connection to every other.
@@ -21,6 +26,15 @@ const BLOCK_INTERVAL_MS: u64 = 200;
 /// Empty blocks show that the chain lives.
 const IDLE_MS: u64 = 2_000;
 
+/// How a local network agrees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalEngine {
+    /// Proof of stake; every node is a validator.
+    Pos,
+    /// Proof of work by [`development_pow_rules`]; every node mines.
+    Pow,
+}
+
 /// What a local network is made of.
 #[derive(Debug, Clone)]
 pub struct LocalNetwork {
@@ -28,7 +42,9 @@ pub struct LocalNetwork {
     pub folder: PathBuf,
     /// Name of the chain; starts with `dev`, because the keys are stored in the clear.
     pub chain_id: ChainId,
-    /// How many validators, from 1 to [`LOCAL_VALIDATORS_MAX`].
+    /// How it agrees.
+    pub engine: LocalEngine,
+    /// How many validators or miners, from 1 to [`LOCAL_VALIDATORS_MAX`].
     pub validators: u16,
     /// Node `i`, from 1 on, listens for peers on this port plus `i`.
     pub base_port: u16,
@@ -125,13 +141,16 @@ pub fn local_network(network: &LocalNetwork) -> Result<(Genesis, Vec<LocalNode>)
             .filter(|address| *address != node.address)
             .collect();
         let listen = node.address.split("/p2p/").next().unwrap_or_default().to_owned();
-        let settings = [
+        let mut settings = vec![
             ("api.listen", node.api.to_string()),
             ("chain.block_interval_ms", BLOCK_INTERVAL_MS.to_string()),
             ("chain.idle_ms", IDLE_MS.to_string()),
             ("network.listen", listen),
             ("network.reserved", others.join(",")),
         ];
+        if network.engine == LocalEngine::Pow {
+            settings.push(("mining.hashes_per_second_max", DEVELOPMENT_HASHES_PER_S.to_string()));
+        }
         join_home(&node.home, &genesis, Some((key, Protection::Development(&genesis.chain_id))), &settings)?;
     }
     Ok((genesis, nodes))
@@ -179,6 +198,9 @@ fn genesis(network: &LocalNetwork, keys: &[SecretKey]) -> Genesis {
         account: key.public_key().account_id(),
         balance: Amount::new(DEVELOPMENT_BALANCE.get()),
     };
+    if network.engine == LocalEngine::Pow {
+        chain.parameters.consensus = ConsensusRules::Pow(development_pow_rules(network.validators));
+    }
     // What they can bond and pay fees with.
     chain.accounts.extend(keys.iter().map(funded));
     chain.genesis_of(keys.iter().map(member).collect())
@@ -214,6 +236,7 @@ mod tests {
         LocalNetwork {
             folder: folder.to_owned(),
             chain_id: "dev-net".parse().unwrap(),
+            engine: LocalEngine::Pos,
             validators,
             base_port: free_base(validators),
             time: TimestampMs::new(1_700_000_000_000),
@@ -244,6 +267,25 @@ mod tests {
         }
         let again = local_network(&network).unwrap_err();
         assert!(matches!(again, LocalNetworkError::Exists { .. }), "{again}");
+    }
+
+    #[test]
+    fn miners_share_a_genesis_without_validators() {
+        let directory = tempfile::tempdir().unwrap();
+        let network = LocalNetwork { engine: LocalEngine::Pow, ..network(directory.path(), 3) };
+        let (genesis, nodes) = local_network(&network).unwrap();
+        assert!(genesis.validators.is_empty());
+        assert_eq!(genesis.parameters.consensus, ConsensusRules::Pow(development_pow_rules(3)));
+        for node in &nodes {
+            assert_eq!(read_genesis(&node.home.genesis()).unwrap(), genesis);
+            let layer = PartialSettings::from_file(&node.home.config()).unwrap();
+            let settings = Settings::resolve(node.home.clone(), &[layer]).unwrap();
+            assert_eq!(settings.mining_threads, 1);
+            assert_eq!(
+                settings.mining_hashes_per_second_max.map(|rate| rate.get()),
+                Some(DEVELOPMENT_HASHES_PER_S)
+            );
+        }
     }
 
     #[test]

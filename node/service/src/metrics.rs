@@ -81,6 +81,8 @@ pub struct MetricsSnapshot {
     pub blocks: u64,
     /// Gas used by durable blocks.
     pub gas_used: u64,
+    /// Times that the chain went over to another branch; only under proof of work.
+    pub reorganizations: u64,
 }
 
 /// Counts; shared by all threads, never locked.
@@ -94,6 +96,7 @@ pub(crate) struct Metrics {
     pub(crate) failed: AtomicU64,
     pub(crate) blocks: AtomicU64,
     pub(crate) gas_used: AtomicU64,
+    pub(crate) reorganizations: AtomicU64,
 }
 
 /// Adds to a counter.
@@ -139,6 +142,7 @@ impl Metrics {
             failed: get(&self.failed),
             blocks: get(&self.blocks),
             gas_used: get(&self.gas_used),
+            reorganizations: get(&self.reorganizations),
         }
     }
 
@@ -157,6 +161,11 @@ impl Metrics {
             ("purlin_transactions_failed_total", "Committed transactions that failed.", snapshot.failed),
             ("purlin_blocks_total", "Durable blocks made since the start.", snapshot.blocks),
             ("purlin_gas_used_total", "Gas used by those blocks.", snapshot.gas_used),
+            (
+                "purlin_reorganizations_total",
+                "Times that the chain went over to another branch.",
+                snapshot.reorganizations,
+            ),
         ] {
             line(out, format_args!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"));
         }

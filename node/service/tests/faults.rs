@@ -27,6 +27,7 @@ fn start<S: KeyValueStore>(fixture: &Fixture, store: S, engine: Option<Box<dyn C
         engine,
         peers: None,
         validator: Some(development_key("validator")),
+        miner: None,
         lock: None,
     };
     Node::start_parts(&fixture.settings, parts).unwrap()

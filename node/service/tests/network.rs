@@ -4,8 +4,20 @@
 mod common;
 
 use common::{account, balance, commit, height, settings, transfer};
-use purlin_primitives::{Genesis, GenesisValidator, Height, SecretKey, TimestampMs};
-use purlin_service::{NewChain, Node, Protection, Settings, development_key, init_home, write_genesis};
+use purlin_api::ValidatorState;
+use purlin_capabilities::RuntimeConfig;
+use purlin_consensus::{PosConfig, PosEngine, SignError, VoteSigner};
+use purlin_execution::NodeExecutor;
+use purlin_network::{Identity, NetworkConfig, NetworkService};
+use purlin_primitives::{
+    Action, Amount, BlockProposal, Genesis, GenesisValidator, Height, PublicKey, SecretKey, SignedProposal,
+    SignedVote, TimestampMs, Vote,
+};
+use purlin_service::{
+    NewChain, Node, NodeParts, PeerInbox, Protection, Settings, development_key, init_home, write_genesis,
+};
+use purlin_state::MemoryStore;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Homes of one network.
@@ -94,6 +106,122 @@ async fn four_validators_and_a_follower_agree_and_one_comes_back() {
     commit(back.api(), transfer("alice", "carol", 1, 3)).await;
     assert_ne!(account("alice"), account("carol"));
     nodes.push(back);
+    for node in nodes {
+        tokio::time::timeout(Duration::from_secs(30), node.shutdown()).await.unwrap();
+    }
+}
+
+/// Signs whatever it is asked to and remembers nothing.
+struct Careless(SecretKey);
+
+impl VoteSigner for Careless {
+    fn public_key(&self) -> PublicKey {
+        self.0.public_key()
+    }
+
+    fn record(&mut self, _height: Height, _bytes: Vec<u8>) {}
+
+    fn sign_vote(&mut self, vote: Vote) -> Result<SignedVote, SignError> {
+        Ok(self.0.sign_vote(vote))
+    }
+
+    fn sign_proposal(&mut self, proposal: BlockProposal) -> Result<SignedProposal, SignError> {
+        Ok(self.0.sign_proposal(proposal))
+    }
+}
+
+/// A node of the network's validator `index` that keeps no record of what it signed.
+struct Twin {
+    node: Node,
+    service: NetworkService,
+}
+
+impl Twin {
+    async fn start(network: &Network, index: usize) -> Self {
+        let settings = &network.homes[index];
+        let genesis = purlin_service::read_genesis(&settings.home.genesis()).unwrap();
+        let config = NetworkConfig {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
+            bootstrap: network.addresses.clone(),
+            ..NetworkConfig::new(Identity::generate(), *genesis.id().as_bytes())
+        };
+        let inbox = PeerInbox::default();
+        let service = NetworkService::start(config, Arc::new(inbox.clone())).await.unwrap();
+        let pace = PosConfig {
+            idle_ms: settings.idle_ms,
+            anchor_after_ms: settings.anchor_after_ms,
+            ..PosConfig::default()
+        };
+        let signer = Box::new(Careless(validator(index)));
+        let parts = NodeParts {
+            store: MemoryStore::new(),
+            engine: Some(Box::new(PosEngine::new(pace, genesis.chain_id.clone(), signer))),
+            genesis,
+            executor: Arc::new(
+                NodeExecutor::new(&RuntimeConfig { instances_max: 16, ..RuntimeConfig::default() }).unwrap(),
+            ),
+            peers: Some(inbox.connect(Arc::new(service.handle()))),
+            validator: None,
+            miner: None,
+            lock: None,
+        };
+        let settings = settings.clone();
+        let node = tokio::task::spawn_blocking(move || Node::start_parts(&settings, parts)).await.unwrap();
+        Self { node: node.unwrap(), service }
+    }
+
+    async fn stop(self) {
+        self.node.shutdown().await;
+        self.service.shutdown().await.unwrap();
+    }
+}
+
+/// Returns at which height a block brings evidence, and of which height it is.
+fn evidence(node: &Node) -> Option<(u64, u64)> {
+    let head = node.api().status().height.get();
+    (1..=head).find_map(|height| {
+        let block = node.api().block(purlin_rpc::BlockSelector::Height(Height::new(height))).unwrap()?;
+        let actions = block.block.transactions.iter().flat_map(|one| one.body.actions.iter());
+        actions
+            .filter_map(|action| match action {
+                Action::ReportEquivocation { evidence } => Some((height, evidence.height().get())),
+                _ => None,
+            })
+            .next()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_that_runs_twice_is_slashed_on_every_node() {
+    let mut network = Network::new(4, 0);
+    let mut nodes = Vec::new();
+    for index in 0..3 {
+        nodes.push(network.start(index).await);
+    }
+    // Both propose when it is their turn, and not the same.
+    let twins = [Twin::start(&network, 3).await, Twin::start(&network, 3).await];
+    let offender = validator(3).public_key().account_id();
+    let punished = |node: &Node| {
+        let page = node.api().validators(None, 100).unwrap();
+        let found = page.validators.into_iter().find(|one| one.account == offender).unwrap();
+        found.stake < Amount::new(10) && found.status != ValidatorState::Active
+    };
+    let mut heights = nodes[0].api().head();
+    let slashed = async {
+        while !nodes.iter().all(punished) {
+            heights.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), slashed).await.unwrap();
+    let seen: Vec<_> = nodes.iter().map(|node| evidence(node).unwrap()).collect();
+    let (reported, signed) = seen[0];
+    assert!(reported - signed <= 20, "signed at {signed}, in block {reported}");
+    assert!(seen.iter().all(|other| *other == seen[0]), "{seen:?}");
+    // The honest three are more than two thirds and go on.
+    commit(nodes[1].api(), transfer("alice", "bob", 1, 0)).await;
+    for twin in twins {
+        tokio::time::timeout(Duration::from_secs(30), twin.stop()).await.unwrap();
+    }
     for node in nodes {
         tokio::time::timeout(Duration::from_secs(30), node.shutdown()).await.unwrap();
     }

@@ -221,6 +221,7 @@ impl SimNode {
             engine: None,
             peers: Some(inbox.clone().connect(Arc::<Link>::clone(&link))),
             validator: self.key.clone(),
+            miner: None,
             lock: None,
         };
         let node =

@@ -11,6 +11,7 @@ mod proof;
 mod reader;
 mod store;
 mod tree;
+mod turnover;
 
 pub use fault::{Fault, FaultStore};
 pub use keys::{StateKey, StatePrefix};
@@ -24,3 +25,4 @@ pub use tree::{
     CACHED_CHILDREN_MAX, MerkleTree, ProofLeaf, RANGE_STEPS_MAX, RangeChunk, RangeError, RangeLimits,
     RangeStep, StateTree, TreeProof, TreeProofError, TreeVersion, key_hash,
 };
+pub use turnover::{Turnover, TurnoverError};

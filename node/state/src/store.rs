@@ -4,8 +4,8 @@ use crate::keys::StatePrefix;
 use crate::reader::{Entry, Order};
 
 /// Version of everything that is stored: columns, keys and values. A node refuses another one than it knows.
-/// 2: headers have a seal, certificates a round.
-pub const FORMAT_VERSION: u32 = 2;
+/// 2: headers have a seal, certificates a round. 3: a chain may begin with a snapshot, and old blocks may be gone.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Separates kinds of records; a column family in RocksDB. Numbers are part of the on-disk format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,8 +122,8 @@ impl WriteBatch {
 }
 
 /// Says why storage did not answer. None of these may be ignored or retried blindly: after a failed write the
-/// node stops. Only [`StoreError::Pruned`] and [`StoreError::Reorganized`] are about the question rather than
-/// the storage.
+/// node stops. Only [`StoreError::Pruned`], [`StoreError::BlockPruned`] and [`StoreError::Reorganized`] are about the
+/// question rather than the storage.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No room left.
@@ -143,6 +143,14 @@ pub enum StoreError {
     /// The height is older than what is kept.
     #[error("state of height {height} is not kept any more; the oldest kept is {oldest}")]
     Pruned {
+        /// Asked for.
+        height: purlin_primitives::Height,
+        /// Oldest there is.
+        oldest: purlin_primitives::Height,
+    },
+    /// The block is older than what is kept.
+    #[error("block {height} is not kept here; the oldest kept is {oldest}")]
+    BlockPruned {
         /// Asked for.
         height: purlin_primitives::Height,
         /// Oldest there is.
@@ -189,6 +197,17 @@ pub trait KeyValueStore: Send + Sync + 'static {
 
     /// Applies a batch, whole or not at all.
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError>;
+
+    /// Returns the bytes that the store takes on the disk, or `None` when it cannot tell.
+    fn disk_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// Gives back the disk space of entries of a column that were removed and whose keys are from `from` to below `to`.
+    /// May take seconds. Stores that do so by themselves do nothing here.
+    fn reclaim(&self, _column: Column, _from: &[u8], _to: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 impl<S: KeyValueStore + ?Sized> KeyValueStore for std::sync::Arc<S> {
@@ -213,5 +232,13 @@ impl<S: KeyValueStore + ?Sized> KeyValueStore for std::sync::Arc<S> {
 
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
         (**self).write(batch, durability)
+    }
+
+    fn disk_bytes(&self) -> Result<Option<u64>, StoreError> {
+        (**self).disk_bytes()
+    }
+
+    fn reclaim(&self, column: Column, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        (**self).reclaim(column, from, to)
     }
 }

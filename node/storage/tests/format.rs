@@ -78,7 +78,7 @@ fn records_lie_where_format_md_draws_them() {
     let be = height.to_be_bytes();
     let get = |column, key: &[&[u8]]| store.get(column, &key.concat()).unwrap();
 
-    assert_eq!(get(Column::Meta, &[b"format"]), Some(vec![2, 0, 0, 0]));
+    assert_eq!(get(Column::Meta, &[b"format"]), Some(vec![3, 0, 0, 0]));
     let header = chain.header(Height::new(height)).unwrap().unwrap();
     assert_eq!(get(Column::Blocks, &[&be, &[0]]), Some(borsh::to_vec(&header).unwrap()));
     let block = chain.block(Height::new(height)).unwrap().unwrap();

@@ -14,6 +14,7 @@ mod snapshot;
 #[cfg(test)]
 mod testing;
 mod transactions;
+mod trust;
 
 pub use assembly::{
     ASSEMBLIES_MAX, ASSEMBLY_EXPIRY_MS, ASSEMBLY_TIMEOUT_MS, AssembledBlock, Assemblies, AssemblyOutput,
@@ -37,11 +38,13 @@ pub use network::{
 pub use requests::{Planner, RequestIds};
 pub use serve::{Answer, BlockSource, BodySlice, Budget, Server, SourceError};
 pub use snapshot::{
-    HANDOVER_BYTES_MAX, HANDOVERS_MAX, SNAPSHOT_PAUSE_MS, SNAPSHOT_PEERS_MAX, SNAPSHOT_SPANS,
-    SNAPSHOT_TIMEOUT_MS, SnapshotHead, SnapshotManifest, SnapshotOutput, SnapshotProgress, SnapshotSync,
-    SnapshotTrust, decode_chunk, encode_chunk,
+    Distrust, HANDOVER_BYTES_MAX, HANDOVERS_MAX, SNAPSHOT_CHUNK_LIMITS, SNAPSHOT_FAILURES_MAX,
+    SNAPSHOT_PAUSE_MS, SNAPSHOT_PEERS_MAX, SNAPSHOT_SPANS, SNAPSHOT_TIMEOUT_MS, SnapshotHead,
+    SnapshotManifest, SnapshotOutput, SnapshotProgress, SnapshotSync, SnapshotTrust, chunk_after,
+    decode_chunk, encode_chunk, snapshot_spans,
 };
 pub use transactions::{
     BATCH_BYTES, BATCH_MS, DIGEST_INTERVAL_MS, FETCH_TIMEOUT_MS, HOLDERS_MAX, Origin, RELAY_PEERS_MAX,
     REMEMBERED_MAX, RelayOutput, TransactionRelay, WAITING_MAX, WANTED_MAX, WHOLE_BYTES_MAX,
 };
+pub use trust::{Checkpoint, ParseCheckpointError, StakeTrust, TrustProblem, check_age, unbonding_blocks};

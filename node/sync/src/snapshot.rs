@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use purlin_primitives::{BlockHeader, BlockId, Certificate, ChainId, Hash32, Height, TimestampMs};
-use purlin_state::{Entry, RangeChunk};
+use purlin_state::{Entry, RangeChunk, RangeLimits};
 
 use crate::blocks::HeaderFault;
 use crate::codec::{self, DecodeError};
@@ -16,6 +16,7 @@ use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_MANIFEST_BYTES_MAX};
 use crate::message::{CertifiedHeader, Request, Response};
 use crate::network::{Offence, PeerId, RequestFailure, RequestId};
 use crate::requests::{Planner, RequestIds};
+use crate::trust::TrustProblem;
 
 /// Parts of the space of key hashes that are fetched beside each other.
 pub const SNAPSHOT_SPANS: usize = 16;
@@ -23,10 +24,15 @@ pub const SNAPSHOT_SPANS: usize = 16;
 pub const SNAPSHOT_TIMEOUT_MS: u64 = 20_000;
 /// Time that a peer is left alone after a failure, in milliseconds.
 pub const SNAPSHOT_PAUSE_MS: u64 = 5_000;
+/// Failures after which a peer is taken for one that does not have the snapshot.
+pub const SNAPSHOT_FAILURES_MAX: u32 = 3;
 /// Most peers that are asked.
 pub const SNAPSHOT_PEERS_MAX: usize = 64;
 /// Most handovers in a manifest; one for each change of the validators since the trusted ones.
 pub const HANDOVERS_MAX: usize = 4_096;
+/// Where a chunk ends: every node cuts a snapshot at the same places, so that a part that one gave is followed by what
+/// any other has. Small enough that with one more value of the largest size it fits into an answer.
+pub const SNAPSHOT_CHUNK_LIMITS: RangeLimits = RangeLimits { entries_max: 4_096, bytes_max: 256 * 1024 };
 /// Largest handover, in bytes.
 pub const HANDOVER_BYTES_MAX: usize = 128 * 1024;
 
@@ -42,8 +48,8 @@ pub struct SnapshotManifest {
     pub next: CertifiedHeader,
     /// Transactions since the genesis. A claim: nothing proves it.
     pub transactions: u64,
-    /// For [`SnapshotTrust`]: what leads from the validators trusted at first to those that signed `next`, in
-    /// the encoding of the engine.
+    /// For [`SnapshotTrust`]: what leads from the validators trusted at first to those that signed `next`. Under proof
+    /// of stake an encoded [`Turnover`](purlin_state::Turnover) for each epoch of the unbonding period, oldest first.
     #[borsh(deserialize_with = "codec::pieces::<_, { HANDOVERS_MAX }, { HANDOVER_BYTES_MAX }>")]
     pub handovers: Vec<Vec<u8>>,
 }
@@ -108,7 +114,18 @@ pub struct SnapshotHead {
 /// validators of the genesis and the handovers since.
 pub trait SnapshotTrust {
     /// Checks signatures and handovers; the manifest is consistent.
-    fn check(&mut self, manifest: &SnapshotManifest) -> Result<(), HeaderFault>;
+    fn check(&mut self, manifest: &SnapshotManifest) -> Result<(), Distrust>;
+}
+
+/// Says why a manifest is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// No honest peer sends it.
+    #[error(transparent)]
+    Wrong(#[from] HeaderFault),
+    /// It may be right, and this node cannot know.
+    #[error(transparent)]
+    Unproven(#[from] TrustProblem),
 }
 
 /// How far a snapshot is; to be stored in the batch of the entries that came with it.
@@ -129,15 +146,17 @@ struct SnapshotSpan {
 impl SnapshotProgress {
     /// Starts with nothing stored.
     pub fn new(manifest: SnapshotManifest) -> Self {
-        let bound = |at: usize, low: u8| {
-            let mut bytes = [low; 32];
-            bytes[0] = (at * 256 / SNAPSHOT_SPANS) as u8 | low >> SNAPSHOT_SPANS.ilog2();
-            Hash32::new(bytes)
-        };
-        let spans = (0..SNAPSHOT_SPANS)
-            .map(|at| SnapshotSpan { next: Some(bound(at, 0)), to: bound(at, 255) })
-            .collect();
+        let spans = snapshot_spans().map(|(from, to)| SnapshotSpan { next: Some(from), to }).collect();
         Self { manifest, spans }
+    }
+
+    /// Notes that everything up to `chunk`'s end is stored, in the span where it begins; `false` when it does not
+    /// begin where something is missing. For those who read chunks from a file.
+    pub fn note(&mut self, chunk: &RangeChunk) -> bool {
+        let span = self.spans.iter_mut().find(|span| span.next == Some(chunk.from) && chunk.to <= span.to);
+        let Some(span) = span else { return false };
+        span.next = if chunk.to == span.to { None } else { successor(&chunk.to) };
+        true
     }
 
     /// Says how much is stored, in thousandths: key hashes are spread evenly.
@@ -156,6 +175,22 @@ impl SnapshotProgress {
     pub fn is_complete(&self) -> bool {
         self.spans.iter().all(|span| span.next.is_none())
     }
+}
+
+/// Returns the parts of the space of key hashes that a snapshot is made of, each by its first and last hash. Chunks are
+/// cut from the beginning of each by [`SNAPSHOT_CHUNK_LIMITS`]; none reaches into two of them.
+pub fn snapshot_spans() -> impl Iterator<Item = (Hash32, Hash32)> {
+    let bound = |at: usize, low: u8| {
+        let mut bytes = [low; 32];
+        bytes[0] = (at * 256 / SNAPSHOT_SPANS) as u8 | low >> SNAPSHOT_SPANS.ilog2();
+        Hash32::new(bytes)
+    };
+    (0..SNAPSHOT_SPANS).map(move |at| (bound(at, 0), bound(at, 255)))
+}
+
+/// Returns where the chunk after one begins, unless that one ends its span.
+pub fn chunk_after(chunk: &RangeChunk, span_end: &Hash32) -> Option<Hash32> {
+    if chunk.to >= *span_end { None } else { successor(&chunk.to) }
 }
 
 /// What is to be done.
@@ -195,8 +230,12 @@ struct SnapshotPeer {
     /// The request under way, since when, and for which span; `None` for the manifest.
     asked: Option<(RequestId, u64, Option<usize>)>,
     quiet_until_ms: u64,
-    /// It does not have this snapshot.
+    /// It does not have this snapshot, or does not give it.
     without: bool,
+    /// Times that it failed to give a part of this snapshot.
+    failures: u32,
+    /// Times in a row that it had no snapshot at all.
+    empty_handed: u32,
 }
 
 /// Plans the download of a snapshot. Pure; `now_ms` is a clock that does not go back. One request is under way to a
@@ -264,21 +303,45 @@ impl SnapshotSync {
             let name = name.clone();
             match self.take_answer(span, outcome, trust) {
                 Ok(true) => {}
-                Ok(false) => self.pause(now_ms, &name, span.is_some()),
-                Err(Some(offence)) => {
-                    self.pause(now_ms, &name, false);
-                    self.out.push(SnapshotOutput::Report { peer: name, offence });
+                Ok(false) => {
+                    if let Some(peer) = self.peers.get_mut(&name) {
+                        peer.empty_handed += u32::from(span.is_none());
+                        peer.without |= span.is_some();
+                    }
+                    self.pause(now_ms, &name);
                 }
-                Err(None) => self.pause(now_ms, &name, false),
+                Err(offence) => {
+                    self.failed(now_ms, &name, span.is_some());
+                    if let Some(offence) = offence {
+                        self.out.push(SnapshotOutput::Report { peer: name, offence });
+                    }
+                }
             }
         }
         self.finish(now_ms)
     }
 
-    fn pause(&mut self, now_ms: u64, peer: &PeerId, without: bool) {
+    /// Says whether every connected peer was asked and has no snapshot; asked twice, because one that has just started
+    /// to make one has it soon.
+    pub fn nobody_offers(&self) -> bool {
+        let empty_handed = |peer: &SnapshotPeer| peer.empty_handed >= 2;
+        self.progress.is_none() && !self.peers.is_empty() && self.peers.values().all(empty_handed)
+    }
+
+    fn pause(&mut self, now_ms: u64, peer: &PeerId) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.quiet_until_ms = now_ms.saturating_add(SNAPSHOT_PAUSE_MS);
-            peer.without |= without;
+        }
+    }
+
+    /// Notes a failure; who fails again and again must not hold on to a snapshot that nobody else has.
+    fn failed(&mut self, now_ms: u64, peer: &PeerId, with_part: bool) {
+        self.pause(now_ms, peer);
+        if let Some(peer) = self.peers.get_mut(peer)
+            && with_part
+        {
+            peer.failures += 1;
+            peer.without |= peer.failures >= SNAPSHOT_FAILURES_MAX;
         }
     }
 
@@ -294,8 +357,13 @@ impl SnapshotSync {
             (_, Ok(Response::Unavailable)) => Ok(false),
             (None, Ok(Response::SnapshotManifest(bytes))) => {
                 let manifest = SnapshotManifest::decode(&bytes).map_err(|_| Offence::Malformed)?;
-                if !manifest.is_consistent(&self.chain_id) || trust.check(&manifest).is_err() {
+                if !manifest.is_consistent(&self.chain_id) {
                     return Err(Some(Offence::Invalid));
+                }
+                match trust.check(&manifest) {
+                    Ok(()) => {}
+                    Err(Distrust::Wrong(_)) => return Err(Some(Offence::Invalid)),
+                    Err(Distrust::Unproven(_)) => return Err(None),
                 }
                 if self.progress.is_none() {
                     let progress = SnapshotProgress::new(manifest);
@@ -330,12 +398,16 @@ impl SnapshotSync {
 
     /// Ends every input: gives up what takes too long, asks for what is missing.
     fn finish(&mut self, now_ms: u64) -> Vec<SnapshotOutput> {
-        for peer in self.peers.values_mut() {
-            if let Some((_, at, _)) = peer.asked
-                && now_ms >= at.saturating_add(SNAPSHOT_TIMEOUT_MS)
-            {
+        let late = |peer: &SnapshotPeer| {
+            let (_, at, span) = peer.asked?;
+            (now_ms >= at.saturating_add(SNAPSHOT_TIMEOUT_MS)).then_some(span.is_some())
+        };
+        let late: Vec<(PeerId, bool)> =
+            self.peers.iter().filter_map(|(name, peer)| Some((name.clone(), late(peer)?))).collect();
+        for (name, with_part) in late {
+            self.failed(now_ms, &name, with_part);
+            if let Some(peer) = self.peers.get_mut(&name) {
                 peer.asked = None;
-                peer.quiet_until_ms = now_ms.saturating_add(SNAPSHOT_PAUSE_MS);
             }
         }
         if let Some(progress) = &self.progress
@@ -350,7 +422,9 @@ impl SnapshotSync {
         if !self.peers.is_empty() && self.peers.values().all(|peer| peer.without) {
             // Nobody has it any more: another one is chosen.
             self.progress = None;
-            self.peers.values_mut().for_each(|peer| peer.without = false);
+            for peer in self.peers.values_mut() {
+                (peer.without, peer.failures, peer.empty_handed) = (false, 0, 0);
+            }
         }
         self.ask(now_ms);
         std::mem::take(&mut self.out)

@@ -109,7 +109,7 @@ async fn measure(client: &Client, node: &RunningNode, accounts: usize, connectio
 }
 
 /// Gives every account tokens, many transfers to a transaction.
-async fn fund(client: &Client, keys: &[SecretKey]) -> Result<()> {
+pub(super) async fn fund(client: &Client, keys: &[SecretKey]) -> Result<()> {
     let seed: [u8; 32] = Sha256::digest("purlin.development.key:alice").into();
     let alice = SecretKey::from_bytes(&seed)?;
     for chunk in keys.chunks(60) {
@@ -130,7 +130,12 @@ fn transfer(to: AccountId, amount: u128) -> Action {
 }
 
 /// Signs one transfer per account, to its neighbour.
-fn sign_all(keys: &[SecretKey], chain_id: &ChainId, nonce: u64, height: Height) -> Result<Vec<Vec<u8>>> {
+pub(super) fn sign_all(
+    keys: &[SecretKey],
+    chain_id: &ChainId,
+    nonce: u64,
+    height: Height,
+) -> Result<Vec<Vec<u8>>> {
     let accounts: Vec<AccountId> = keys.iter().map(|key| key.public_key().account_id()).collect();
     let signed = keys.iter().enumerate().map(|(index, key)| {
         let body = TransactionBody {
@@ -168,7 +173,7 @@ async fn submit_single(client: &Client, signed: Vec<Vec<u8>>, connections: usize
     Ok(())
 }
 
-async fn submit_batched(client: &Client, signed: &[Vec<u8>]) -> Result<()> {
+pub(super) async fn submit_batched(client: &Client, signed: &[Vec<u8>]) -> Result<()> {
     for batch in signed.chunks(BATCH) {
         let result = client.submit_batch(batch).await?;
         if let Some(problem) = result.results.iter().find_map(|item| item.problem.as_ref()) {
@@ -180,16 +185,16 @@ async fn submit_batched(client: &Client, signed: &[Vec<u8>]) -> Result<()> {
 
 /// The node's counters that the tables need.
 #[derive(Debug, Clone)]
-struct Counters {
-    committed: f64,
-    failed: f64,
-    blocks: f64,
+pub(super) struct Counters {
+    pub(super) committed: f64,
+    pub(super) failed: f64,
+    pub(super) blocks: f64,
     /// Seconds by stage.
     stages: BTreeMap<String, f64>,
 }
 
 impl Counters {
-    async fn read(client: &Client) -> Result<Self> {
+    pub(super) async fn read(client: &Client) -> Result<Self> {
         let text = client.metrics().await?;
         let value = |name: &str| -> Result<f64> {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -210,7 +215,7 @@ impl Counters {
     }
 }
 
-async fn wait_for(client: &Client, committed: f64) -> Result<Counters> {
+pub(super) async fn wait_for(client: &Client, committed: f64) -> Result<Counters> {
     let deadline = Instant::now() + COMMIT_TIMEOUT;
     loop {
         let counters = Counters::read(client).await?;
@@ -226,7 +231,7 @@ async fn wait_for(client: &Client, committed: f64) -> Result<Counters> {
     }
 }
 
-fn key(index: usize) -> SecretKey {
+pub(super) fn key(index: usize) -> SecretKey {
     let seed: [u8; 32] = Sha256::digest(format!("purlin bench account {index}")).into();
     SecretKey::from_bytes(&seed).expect("a hash is a key but once in 2^128")
 }

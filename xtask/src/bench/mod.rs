@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: tables that anyone can make again; compare ratios, not machines.
 
 mod load;
+mod network;
 mod process;
 mod wasm;
 
@@ -30,6 +31,12 @@ pub(crate) struct Args {
     /// Leave out the call tables, which take a minute
     #[arg(long)]
     node_only: bool,
+    /// Only the networks of one and of four validators
+    #[arg(long)]
+    network_only: bool,
+    /// Keep the four validators busy for so many minutes and print their memory
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
 }
 
 /// Measures and prints.
@@ -45,6 +52,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut command = std::process::Command::new(&purlin);
     command.args(["app", "build", "--quiet", "--path"]).arg(root().join("apps/token"));
     capture(command)?;
+    let folder = tempfile::Builder::new().prefix("purlin-bench-").tempdir()?;
+    if args.network_only {
+        return network::run(&purlin, folder.path(), args.accounts, args.soak);
+    }
     if !args.node_only {
         println!("\n## One call, and the bare floor in the same run\n");
         // The profile that demo and test use: nothing heavy is compiled again.
@@ -62,10 +73,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ]))?;
         }
     }
-    let folder = tempfile::Builder::new().prefix("purlin-bench-").tempdir()?;
     start_and_memory(&purlin, folder.path())?;
     install(&purlin, folder.path())?;
-    load::run(&purlin, folder.path(), args.accounts, args.connections)
+    load::run(&purlin, folder.path(), args.accounts, args.connections)?;
+    network::run(&purlin, folder.path(), args.accounts, args.soak)
 }
 
 fn start_and_memory(program: &Path, folder: &Path) -> Result<()> {

@@ -22,3 +22,10 @@ pub(super) fn cpu_time(id: u32) -> Result<Duration> {
     let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
     Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
 }
+
+/// Bytes that passed over the loopback device since the machine started.
+pub(super) fn loopback_bytes() -> Result<u64> {
+    let devices = std::fs::read_to_string("/proc/net/dev")?;
+    let line = devices.lines().find_map(|line| line.trim().strip_prefix("lo:")).context("no loopback")?;
+    Ok(line.split_whitespace().next().context("no count of bytes")?.parse()?)
+}

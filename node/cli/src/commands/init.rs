@@ -1,15 +1,18 @@
 //! `purlin init`: a node's home, with a chain of its own or for one that exists.
 
-use purlin_primitives::{AccountId, Amount, ChainId, GenesisAccount, Parameters, SecretKey};
+use purlin_primitives::{
+    AccountId, Amount, ChainId, ConsensusRules, GenesisAccount, Parameters, PowRules, SecretKey,
+};
 use purlin_service::{
-    Home, Keystore, NewChain, Protection, check_peer_address, init_home, is_development, join_home,
-    read_genesis,
+    DEVELOPMENT_HASHES_PER_S, Home, Keystore, NewChain, Protection, check_peer_address,
+    development_pow_rules, init_home, is_development, join_home, read_genesis, set_in_file,
 };
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::dev::now;
 use super::key::read_key;
+use super::net::EngineName;
 use crate::connection::{ask_passphrase, key_error, read_passphrase_file};
 use crate::context::Context;
 use crate::error::{Attempt, CliError};
@@ -29,8 +32,14 @@ pub(crate) struct Args {
     /// Least fee per million gas; zero in a consortium
     #[arg(long, value_name = "AMOUNT", default_value = "0")]
     fee_per_million_gas: Amount,
+    /// How the new chain agrees
+    #[arg(long, value_enum, default_value = "pos")]
+    engine: EngineName,
+    /// With --engine pow: wanted time from block to block, in milliseconds [default: 10000, on a chain named dev 1000]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    block_time_ms: Option<u64>,
     /// Take part in the chain of this genesis, instead of starting a new one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain", "fund", "fee_per_million_gas"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain", "fund", "fee_per_million_gas", "engine", "block_time_ms"])]
     genesis: Option<PathBuf>,
     /// With --genesis: nodes to ask first, as /ip4/../tcp/../p2p/ID; several with commas between them
     #[arg(
@@ -76,16 +85,27 @@ fn start(home: &Home, chain_id: &ChainId, args: &Args, context: &Context) -> Res
     for text in &args.fund {
         chain.accounts.push(parse_fund(text)?);
     }
+    let member = match pow_rules(chain_id, args)? {
+        Some(rules) => {
+            chain.parameters.consensus = ConsensusRules::Pow(rules);
+            "miner    "
+        }
+        None => "validator",
+    };
     let validator = Keystore::generate().attempt(|| "get random bytes for a key".into())?;
     let passphrase = passphrase(chain_id, args)?;
     let genesis = init_home(home, &chain, &validator, protection(chain_id, passphrase.as_ref()))
         .map_err(|error| CliError::failure(error.to_string()).hint("nothing was overwritten"))?;
+    if args.engine == EngineName::Pow && is_development(chain_id) {
+        set_in_file(&home.config(), "mining.hashes_per_second_max", &DEVELOPMENT_HASHES_PER_S.to_string())
+            .map_err(|error| CliError::failure(error.to_string()))?;
+    }
     let account = validator.public_key().account_id();
     context.output.result(
         || serde_json::json!({ "home": home.root(), "chain_id": genesis.chain_id, "genesis_id": genesis.id(), "validator": account }),
         || {
             format!(
-                "chain {} is ready in {}\n  genesis    {}\n  validator  {account}\nstart it with: purlin run",
+                "chain {} is ready in {}\n  genesis    {}\n  {member}  {account}\nstart it with: purlin run",
                 genesis.chain_id,
                 home.root().display(),
                 genesis.id()
@@ -93,6 +113,22 @@ fn start(home: &Home, chain_id: &ChainId, args: &Args, context: &Context) -> Res
         },
     );
     Ok(())
+}
+
+/// Returns the rules of proof of work, when the chain is to have them.
+fn pow_rules(chain_id: &ChainId, args: &Args) -> Result<Option<PowRules>, CliError> {
+    if args.engine == EngineName::Pos {
+        return match args.block_time_ms {
+            None => Ok(None),
+            Some(_) => Err(CliError::usage("--block-time-ms is for proof of work")
+                .hint("add --engine pow, or set chain.block_interval_ms for proof of stake")),
+        };
+    }
+    let rules = if is_development(chain_id) { development_pow_rules(1) } else { PowRules::default() };
+    let block_time_ms = args.block_time_ms.unwrap_or(rules.block_time_ms);
+    // As many blocks as before.
+    let half_life_ms = block_time_ms.saturating_mul(rules.half_life_ms / rules.block_time_ms);
+    Ok(Some(PowRules { block_time_ms, half_life_ms, ..rules }))
 }
 
 /// Makes a home for a chain that exists.
@@ -117,7 +153,8 @@ fn join(home: &Home, file: &Path, args: &Args, context: &Context) -> Result<(), 
     }
     join_home(home, &genesis, validator, &settings)
         .map_err(|error| CliError::failure(error.to_string()).hint("nothing was overwritten"))?;
-    let imported = args.validator_key.as_deref().is_some_and(|text| text != "new");
+    let is_pow = matches!(genesis.parameters.consensus, ConsensusRules::Pow(_));
+    let imported = args.validator_key.as_deref().is_some_and(|text| text != "new") && !is_pow;
     if imported {
         context.output.note(
             "this home's sign state says that the key signed nothing yet. If the key signs on another node, stop that \
@@ -139,14 +176,18 @@ fn join(home: &Home, file: &Path, args: &Args, context: &Context) -> Result<(), 
             let mut lines = vec![
                 format!("a node of chain {} is ready in {}", genesis.chain_id, home.root().display()),
                 format!("  genesis    {}; compare it with another node's `purlin status --json`", genesis.id()),
-                format!("  validator  {}", account.map_or("none, it follows the chain".into(), |id| id.to_string())),
+                format!(
+                    "  {}  {}",
+                    if is_pow { "miner    " } else { "validator" },
+                    account.map_or("none, it follows the chain".into(), |id| id.to_string())
+                ),
             ];
             if args.join.is_empty() {
                 lines.push("say whom it asks: purlin config set network.peers MULTIADDR".into());
             }
             lines.push("start it with: purlin run".into());
             lines.push("see it catch up with: purlin status --wait".into());
-            if account.is_some() && !decides {
+            if account.is_some() && !decides && !is_pow {
                 lines.push(
                     "once the account has something, it becomes a validator with: purlin validator bond AMOUNT".into(),
                 );

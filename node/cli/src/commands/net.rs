@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use purlin_primitives::ChainId;
-use purlin_service::{LocalNetwork, LocalNetworkError, LocalNode, local_network};
+use purlin_service::{LocalEngine, LocalNetwork, LocalNetworkError, LocalNode, local_network};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,17 @@ pub(crate) enum Command {
 pub(crate) enum EngineName {
     /// Proof of stake: validators vote, a committed block is final
     Pos,
-    /// Proof of work: the heaviest chain
+    /// Proof of work: the heaviest chain; a block is final with enough blocks on top
     Pow,
+}
+
+impl From<EngineName> for LocalEngine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Pos => Self::Pos,
+            EngineName::Pow => Self::Pow,
+        }
+    }
 }
 
 /// Arguments of `purlin net new`.
@@ -31,7 +40,7 @@ pub(crate) enum EngineName {
 pub(crate) struct NewArgs {
     /// Folder to make; gets node1, node2 and so on
     folder: PathBuf,
-    /// How many nodes, all of them validators of equal power
+    /// How many nodes, all of them validators of equal power, or miners
     #[arg(long, value_name = "COUNT")]
     validators: u16,
     /// Name of the chain; starts with dev, since the keys are public knowledge
@@ -53,23 +62,22 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<(), CliError> {
 }
 
 fn new(args: NewArgs, context: &Context) -> Result<(), CliError> {
-    if args.engine == EngineName::Pow {
-        return Err(CliError::usage(
-            "proof of work cannot be run yet: this version of the program has its rules, but no miner",
-        )
-        .hint("use --engine pos, or leave it out"));
-    }
     // The printed commands work from any folder.
     let folder = std::path::absolute(&args.folder).attempt(|| format!("find {}", args.folder.display()))?;
     let network = LocalNetwork {
         folder,
         chain_id: args.chain_id,
+        engine: args.engine.into(),
         validators: args.validators,
         base_port: args.base_port,
         time: now()?,
     };
     let (genesis, nodes) = local_network(&network).map_err(network_error)?;
-    let steps = steps(&nodes);
+    let steps = steps(&nodes, args.engine);
+    let members = match args.engine {
+        EngineName::Pos => "validators",
+        EngineName::Pow => "miners",
+    };
     context.output.result(
         || {
             let list = |node: &LocalNode| json!({ "home": node.home.root(), "address": node.address, "api": format!("http://{}", node.api) });
@@ -81,7 +89,7 @@ fn new(args: NewArgs, context: &Context) -> Result<(), CliError> {
         },
         || {
             let mut lines = vec![
-                format!("{} validators of chain {} are ready in {}", nodes.len(), genesis.chain_id, network.folder.display()),
+                format!("{} {members} of chain {} are ready in {}", nodes.len(), genesis.chain_id, network.folder.display()),
                 format!("genesis {}", genesis.id()),
             ];
             for step in &steps {
@@ -102,22 +110,20 @@ struct Step {
 }
 
 /// What to type, from the first start to an application that all nodes share.
-fn steps(nodes: &[LocalNode]) -> Vec<Step> {
+fn steps(nodes: &[LocalNode], engine: EngineName) -> Vec<Step> {
     let homes: Vec<String> = nodes.iter().map(|node| shell_word(node.home.root())).collect();
     let (first, last) = (&homes[0], &homes[homes.len() - 1]);
+    let mut looks =
+        vec![format!("purlin status --wait --home {first}"), format!("purlin peers --home {first}")];
+    if engine == EngineName::Pos {
+        looks.push(format!("purlin validator status --home {first}"));
+    }
     vec![
         Step {
             what: "run each node, in a terminal of its own",
             commands: homes.iter().map(|home| format!("purlin run --home {home}")).collect(),
         },
-        Step {
-            what: "see how they are",
-            commands: vec![
-                format!("purlin status --wait --home {first}"),
-                format!("purlin peers --home {first}"),
-                format!("purlin validator status --home {first}"),
-            ],
-        },
+        Step { what: "see how they are", commands: looks },
         Step {
             what: "install an application on one, call it there, and ask another",
             commands: vec![

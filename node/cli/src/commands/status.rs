@@ -48,17 +48,36 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), CliError> {
 fn text(status: &Status, connection: &Connection) -> String {
     let validator = status.validator.map_or("none here".into(), |account| account.to_string());
     let endpoint = connection.client.endpoint();
-    [
+    let mut lines = vec![
         format!("chain       {} ({})", status.chain_id, status.engine),
         format!("height      {}, {}", status.height, progress_text(status)),
+    ];
+    if let Some(pow) = &status.pow {
+        lines.push(format!(
+            "final       {}, a block is final with {} blocks on top",
+            status.final_height, pow.confirmations
+        ));
+        lines.push(format!(
+            "difficulty  {} hashes a block, wanted every {} ms",
+            pow.difficulty, pow.block_time_ms
+        ));
+        lines.push(format!("work        {}", short_number(&pow.work)));
+    }
+    lines.extend([
         format!("block       {}", status.head_id),
         format!("state root  {}", status.state_root),
-        format!("validator   {validator}"),
+        format!("{}   {validator}", if status.pow.is_some() { "miner    " } else { "validator" }),
         format!("peers       {}", status.peers),
         format!("waiting     {} transactions", status.mempool.transactions),
         format!("version     {}, up {} s, at {endpoint}", status.version, status.uptime_seconds),
-    ]
-    .join("\n")
+    ]);
+    lines.join("\n")
+}
+
+/// Drops the zeros that a number begins with: `0x1f3a`.
+fn short_number(text: &str) -> String {
+    let digits = text.trim_start_matches("0x").trim_start_matches('0');
+    format!("0x{}", if digits.is_empty() { "0" } else { digits })
 }
 
 /// Says how far the node is: `syncing 120 of 500`.
@@ -91,7 +110,9 @@ fn wait(args: &Args, connection: &Connection, output: Output) -> Result<Status, 
     loop {
         let status = connection.run(connection.client.status())?;
         if args.wait && status.peers == 0 && alone.is_none() {
-            alone = Some(validator::decides_alone(connection)?);
+            // Any node that mines makes blocks by itself.
+            let mines = status.pow.is_some() && status.validator.is_some();
+            alone = Some(mines || validator::decides_alone(connection)?);
         }
         // Whoever decides alone waits for nobody.
         let alone = status.peers == 0 && alone == Some(true);
@@ -183,7 +204,9 @@ mod tests {
             head_id: BlockId::ZERO,
             head_time: TimestampMs::ZERO,
             state_root: Hash32::ZERO,
+            final_height: Height::new(height),
             engine: "pos".into(),
+            pow: None,
             validator: None,
             sync: if target.is_some() { SyncState::Syncing } else { SyncState::Synced },
             sync_target: target.map(Height::new),
@@ -192,6 +215,12 @@ mod tests {
             mempool: MempoolStatus::default(),
             parameters: ChainParameters::from(&Parameters::default()),
         }
+    }
+
+    #[test]
+    fn work_is_shown_without_leading_zeros() {
+        assert_eq!(short_number("0x0000"), "0x0");
+        assert_eq!(short_number("0x001f00"), "0x1f00");
     }
 
     #[test]

@@ -78,6 +78,16 @@ fn send(
     action: impl FnOnce(&SecretKey) -> Action,
 ) -> Result<(), CliError> {
     let connection = context.connect()?;
+    let status = connection.run(connection.client.status())?;
+    if status.pow.is_some() {
+        return Err(CliError::usage(format!(
+            "chain {} runs proof of work: nobody has anything at stake there, who mines decides",
+            status.chain_id
+        ))
+        .hint(
+            "a node mines for the key in chain.validator_key, with as many threads as mining.threads says",
+        ));
+    }
     let from = match args.from {
         Some(from) => from,
         None => node_key(&connection)?,
@@ -152,7 +162,11 @@ fn status(context: &Context) -> Result<(), CliError> {
         || json!(page),
         || {
             let Some((epoch, end)) = page.epoch.zip(page.epoch_end) else {
-                return "proof of work decides on this chain; it has no validators".into();
+                let mines = match account {
+                    Some(account) => format!("this node mines for {account}, unless mining.threads is 0"),
+                    None => "this node has no key and does not mine".into(),
+                };
+                return format!("proof of work decides on this chain; it has no validators\n{mines}");
             };
             let mut lines = vec![
                 format!("height       {}", page.height),

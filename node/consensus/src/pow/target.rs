@@ -127,6 +127,13 @@ impl Work {
     pub fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(&other.0))
     }
+
+    /// Returns the number, big-endian, as nodes tell it to each other.
+    pub fn to_be_bytes(self) -> [u8; 32] {
+        let bytes = self.0.to_be_bytes();
+        let bytes: &[u8] = bytes.as_ref();
+        *bytes.first_chunk().expect("the number has 32 bytes")
+    }
 }
 
 impl fmt::Display for Work {

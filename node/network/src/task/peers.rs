@@ -23,7 +23,7 @@ impl Task {
     pub(super) fn on_opened(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let now_ms = self.now_ms();
         let session = self.sessions.entry(peer).or_insert_with(|| Session::new(&self.limits, now_ms));
-        session.open(id, endpoint);
+        session.open(id, endpoint, now_ms);
         tracing::debug!(peer = %peer, address = %endpoint.get_remote_address(), "connection opened");
         self.show(&peer);
     }
@@ -161,8 +161,14 @@ impl Task {
     }
 
     pub(super) fn on_ping(&mut self, event: &ping::Event) {
-        let Ok(time) = event.result else { return };
-        if let Some(session) = self.sessions.get_mut(&event.peer) {
+        let now_ms = self.now_ms();
+        let Some(session) = self.sessions.get_mut(&event.peer) else { return };
+        let Some(link) = session.links.get_mut(&event.connection) else { return };
+        if let Err(ping::Failure::Unsupported) = event.result {
+            link.answers = false;
+        }
+        if let Ok(time) = event.result {
+            link.heard_ms = now_ms;
             session.ping_us = Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
             self.show(&event.peer);
         }

@@ -31,6 +31,10 @@ pub(crate) struct Link {
     pub(crate) address: Multiaddr,
     outbound: bool,
     relayed: bool,
+    /// When it was opened or last answered a ping.
+    pub(crate) heard_ms: u64,
+    /// Whether the peer answers pings at all.
+    pub(crate) answers: bool,
 }
 
 /// A connected peer.
@@ -66,10 +70,11 @@ impl Session {
         }
     }
 
-    pub(crate) fn open(&mut self, id: ConnectionId, endpoint: &ConnectedPoint) {
+    pub(crate) fn open(&mut self, id: ConnectionId, endpoint: &ConnectedPoint, now_ms: u64) {
         let address = endpoint.get_remote_address().clone();
         let relayed = endpoint.is_relayed() || is_relayed(&address);
-        self.links.insert(id, Link { address, outbound: endpoint.is_dialer(), relayed });
+        let outbound = endpoint.is_dialer();
+        self.links.insert(id, Link { address, outbound, relayed, heard_ms: now_ms, answers: true });
     }
 
     /// Keeps what a peer says of itself, without what could confuse a terminal; returns whether it is the first time.

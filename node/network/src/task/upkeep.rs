@@ -136,6 +136,7 @@ impl Task {
             self.upkeep.is_dirty = true;
         }
         self.drop_silent(now_ms);
+        self.close_dead(now_ms);
         self.restart_listeners(now_ms);
         self.dial(now_ms);
         self.search(now_ms);
@@ -157,6 +158,23 @@ impl Task {
             tracing::debug!(peer = %peer, "a peer did not identify itself in time");
             // An error says that it is gone already.
             let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    /// Closes connections that stand and carry nothing.
+    fn close_dead(&mut self, now_ms: u64) {
+        let timeout_ms = super::millis(self.limits.silence_timeout);
+        let links = self
+            .sessions
+            .iter()
+            .flat_map(|(peer, session)| session.links.iter().map(move |(id, link)| (*peer, *id, link)));
+        let dead: Vec<_> = links
+            .filter(|(_, _, link)| link.answers && link.heard_ms + timeout_ms <= now_ms)
+            .map(|(peer, id, _)| (peer, id))
+            .collect();
+        for (peer, connection) in dead {
+            tracing::info!(peer = %peer, "a connection answers no ping any more; it is closed");
+            self.swarm.close_connection(connection);
         }
     }
 

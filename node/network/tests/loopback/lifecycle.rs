@@ -150,3 +150,49 @@ async fn a_dropped_service_ends_by_itself() {
     b.disconnected(&id).await;
     b.stop().await;
 }
+
+/// Passes bytes on between a new port and `target` until it is cut: then connections stand and carry nothing.
+async fn cable(target: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<bool>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback works");
+    let address = listener.local_addr().expect("loopback works");
+    let (cut, is_cut) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut is_cut = is_cut.clone();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(target).await.expect("loopback works");
+                let cut = async { drop(is_cut.clone().wait_for(|cut| *cut).await) };
+                tokio::select! {
+                    // Ended by one of the nodes.
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+                    () = cut => {}
+                }
+                drop(is_cut.wait_for(|cut| !*cut).await);
+            });
+        }
+    });
+    (address, cut)
+}
+
+#[tokio::test]
+async fn a_connection_that_carries_nothing_is_given_up() {
+    let limits = |mut config: NetworkConfig| {
+        config.limits.silence_timeout = Duration::from_secs(3);
+        config
+    };
+    let mut b = Node::start(limits(config())).await;
+    let (address, cut) = cable(socket(&b)).await;
+    let mut config = limits(config());
+    config.bootstrap = vec![format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", address.port(), b.id())];
+    let mut a = Node::start(config).await;
+    a.connected(&b.id()).await;
+    b.connected(&a.id()).await;
+    cut.send(true).unwrap();
+    a.disconnected(&b.id()).await;
+    b.disconnected(&a.id()).await;
+    // Meanwhile one may have been told of the other's own port.
+    cut.send(false).unwrap();
+    a.connected(&b.id()).await;
+    a.stop().await;
+    b.stop().await;
+}

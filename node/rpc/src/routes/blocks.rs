@@ -106,7 +106,7 @@ pub(crate) struct StreamParameters {
     after: Option<String>,
 }
 
-/// Streams blocks as server-sent events `block`, whose id is the height.
+/// Streams final blocks as server-sent events `block`, whose id is the height.
 #[utoipa::path(
     get, path = "/api/v1/blocks/stream", tag = "blocks", params(StreamParameters),
     responses((status = 200, description = "`BlockSummary` messages", body = BlockSummary, content_type = "text/event-stream"))
@@ -116,9 +116,10 @@ pub(crate) async fn stream(
     Parameters(parameters): Parameters<StreamParameters>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let now = BlockCursor(*shared.node.head().borrow());
+    let head = shared.node.head();
+    let now = BlockCursor(*head.borrow());
     let cursor = stream::start(&headers, parameters.after.as_deref(), now)?;
-    stream::follow(&shared, cursor, |shared, BlockCursor(seen)| async move {
+    stream::follow(&shared, head, cursor, |shared, BlockCursor(seen)| async move {
         shared
             .blocking(move |shared| {
                 let head = shared.node.head().borrow().get();

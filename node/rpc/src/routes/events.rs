@@ -10,11 +10,11 @@ use std::sync::Arc;
 use utoipa::IntoParams;
 
 use super::page_size;
-use crate::EventFilter;
 use crate::error::ApiError;
 use crate::extract::{Json, Parameters, Segments, parse};
 use crate::shared::Shared;
 use crate::stream::{self, Page};
+use crate::{EventFilter, EventScope};
 
 /// Most events that one read of a stream returns.
 const STREAM_PAGE: usize = 100;
@@ -28,6 +28,9 @@ pub(crate) struct PageParameters {
     after: Option<String>,
     /// Most events to return, 1 to 100; 20 when absent.
     limit: Option<u64>,
+    /// `true`: events of blocks that are not final too, under proof of work; when the block of `after` left the
+    /// chain, first those told before, newest first, with `removed`. Only final ones when absent.
+    unfinalised: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -38,6 +41,13 @@ pub(crate) struct StreamParameters {
     /// Cursor of the last event already seen, `0.0` for all; `Last-Event-ID` goes before it; only new events when
     /// both are absent.
     after: Option<String>,
+    /// `true`: events as soon as a block has them, under proof of work, and a message `removed` for each whose block
+    /// leaves the chain again. Only final ones when absent.
+    unfinalised: Option<bool>,
+}
+
+fn scope(unfinalised: Option<bool>) -> EventScope {
+    if unfinalised == Some(true) { EventScope::Unfinalised } else { EventScope::Final }
 }
 
 /// Returns events of all applications in order.
@@ -62,7 +72,8 @@ pub(crate) async fn of_app(
     page(&shared, Some(parse("id", &app)?), parameters).await
 }
 
-/// Streams events of all applications as server-sent events `event`, whose id is the cursor.
+/// Streams events of all applications as server-sent events `event`, whose id is the cursor; `removed` takes one back,
+/// see `unfinalised`.
 #[utoipa::path(
     get, path = "/api/v1/events/stream", tag = "events", params(StreamParameters),
     responses((status = 200, description = "`EventView` messages", body = EventView, content_type = "text/event-stream"))
@@ -75,7 +86,8 @@ pub(crate) async fn stream_all(
     follow(&shared, None, parameters, &headers)
 }
 
-/// Streams events of an application as server-sent events `event`, whose id is the cursor.
+/// Streams events of an application as server-sent events `event`, whose id is the cursor; `removed` takes one back,
+/// see `unfinalised`.
 #[utoipa::path(
     get, path = "/api/v1/apps/{id}/events/stream", tag = "events",
     params(("id" = String, Path, description = "App id"), StreamParameters),
@@ -97,7 +109,7 @@ async fn page(
 ) -> Result<Json<EventPage>, ApiError> {
     let limit = page_size(&shared.limits, parameters.limit)?;
     let after = parameters.after.map(|text| parse("after", &text)).transpose()?.unwrap_or_default();
-    let filter = EventFilter { app, topic: parameters.topic };
+    let filter = EventFilter { app, topic: parameters.topic, scope: scope(parameters.unfinalised) };
     shared.blocking(move |shared| read(shared, &filter, after, limit).map(Json)).await
 }
 
@@ -113,7 +125,8 @@ fn read(
         .into_iter()
         .map(|record| {
             let data = shared.schemas.event(&*shared.node, &record.event)?;
-            Ok(EventView::new(record.cursor, record.transaction, &record.event, data))
+            let view = EventView::new(record.cursor, record.transaction, &record.event, data);
+            Ok(EventView { removed: record.removed.is_some(), resume: record.removed, ..view })
         })
         .collect::<Result<_, ApiError>>()?;
     Ok(EventPage { events, next: records.next, more: records.more })
@@ -125,10 +138,15 @@ fn follow(
     parameters: StreamParameters,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let now = EventCursor::end_of(*shared.node.head().borrow());
+    let scope = scope(parameters.unfinalised);
+    let head = match scope {
+        EventScope::Final => shared.node.head(),
+        EventScope::Unfinalised => shared.node.tip(),
+    };
+    let now = EventCursor::end_of(*head.borrow());
     let cursor = stream::start(headers, parameters.after.as_deref(), now)?;
-    let filter = Arc::new(EventFilter { app, topic: parameters.topic });
-    stream::follow(shared, cursor, move |shared, cursor| {
+    let filter = Arc::new(EventFilter { app, topic: parameters.topic, scope });
+    stream::follow(shared, head, cursor, move |shared, cursor| {
         let filter = Arc::clone(&filter);
         async move {
             shared
@@ -136,7 +154,8 @@ fn follow(
                     let page = read(shared, &filter, cursor, STREAM_PAGE)?;
                     let mut text = String::new();
                     for event in &page.events {
-                        stream::message(&mut text, "event", &event.cursor.to_string(), event)?;
+                        let name = if event.removed { "removed" } else { "event" };
+                        stream::message(&mut text, name, &event.read_on().to_string(), event)?;
                     }
                     Ok(Page { text, next: page.next, more: page.more })
                 })

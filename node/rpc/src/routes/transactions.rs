@@ -26,14 +26,15 @@ const JSON_FRAME_BYTES: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Wait {
-    /// The transaction is in a durable block.
+    /// The transaction is in a final block.
     Committed,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WaitParameters {
-    /// `committed`: answer when the transaction is in a durable block.
+    /// `committed`: answer when the transaction is in a final block: a durable one under proof of stake, one with
+    /// enough blocks on top under proof of work.
     #[param(value_type = Option<String>, example = "committed")]
     wait: Option<Wait>,
     /// Longest time to wait, in milliseconds; 30000 when absent, at most 120000.
@@ -229,7 +230,7 @@ async fn committed(
         },
         Err(_) => Err(ApiError::new(
             ErrorCode::WaitTimeout,
-            format!("transaction {id} is in no block after {} ms", timeout.as_millis()),
+            format!("transaction {id} is in no final block after {} ms", timeout.as_millis()),
         )),
     }
 }
@@ -249,6 +250,8 @@ fn view(shared: &Shared, record: TransactionRecord) -> Result<TransactionView, A
             block: inclusion.block,
             index: inclusion.index,
             time: inclusion.time,
+            confirmations: inclusion.confirmations,
+            is_final: inclusion.is_final,
         };
         view.receipt = Some(ReceiptView::new(&inclusion.receipt));
         view.diagnostic = inclusion.diagnostic;

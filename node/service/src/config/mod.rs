@@ -16,6 +16,7 @@ pub use value::{EngineBackend, LogFormat, MemoryAllocation};
 
 use purlin_mempool::Limits;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use crate::home::Home;
@@ -87,6 +88,10 @@ pub struct Settings {
     pub idle_ms: u64,
     /// Key that makes blocks; `None` makes none and serves what there is.
     pub validator_key: Option<KeyName>,
+    /// Threads that mine, on a proof-of-work chain and with a key; none mine nothing.
+    pub mining_threads: usize,
+    /// Most hashes per second of all of them together; without, as many as the machine can.
+    pub mining_hashes_per_second_max: Option<NonZeroU64>,
     /// Where peers connect, as multiaddresses; without these, `network_peers` and `network_reserved`
     /// there is no network.
     pub network_listen: Vec<String>,
@@ -148,6 +153,11 @@ impl Settings {
             anchor_after_ms: parse::with(value("chain.anchor_after_ms"), parse::milliseconds)?,
             idle_ms: parse::with(value("chain.idle_ms"), parse::milliseconds)?,
             validator_key: parse::with(value("chain.validator_key"), parse::key_name)?,
+            mining_threads: parse::with(value("mining.threads"), parse::mining_threads)?,
+            mining_hashes_per_second_max: parse::with(
+                value("mining.hashes_per_second_max"),
+                parse::hash_rate,
+            )?,
             network_listen: parse::with(value("network.listen"), parse::addresses)?,
             network_peers: parse::with(value("network.peers"), parse::addresses)?,
             network_reserved: parse::with(value("network.reserved"), parse::addresses)?,

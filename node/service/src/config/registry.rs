@@ -79,6 +79,20 @@ pub const SETTINGS: &[SettingSpec] = &[
         "name of the key that signs blocks, or `off` to make none",
     ),
     setting(
+        "mining.threads",
+        "1",
+        Kind::Number,
+        |text| value::mining_threads(text).map(drop),
+        "threads that mine on a proof-of-work chain for the key in `chain.validator_key`; 0 only follows",
+    ),
+    setting(
+        "mining.hashes_per_second_max",
+        "off",
+        Kind::Text,
+        |text| value::hash_rate(text).map(drop),
+        "most hashes per second of all mining threads together, or `off` for as many as they can",
+    ),
+    setting(
         "network.listen",
         "",
         Kind::Text,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use super::{ConfigError, Origin};
@@ -114,6 +115,17 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
         return Ok(std::thread::available_parallelism().map_or(1, usize::from));
     }
     number(text, 1, 1_024).map(|value| value as usize).map_err(|expected| format!("{expected}, or auto"))
+}
+
+pub(super) fn mining_threads(text: &str) -> Result<usize, String> {
+    number(text, 0, 1_024).map(|value| value as usize)
+}
+
+pub(super) fn hash_rate(text: &str) -> Result<Option<NonZeroU64>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    number(text, 1, 1 << 50).map(NonZeroU64::new).map_err(|expected| format!("{expected}, or off"))
 }
 
 pub(super) fn bytes(text: &str) -> Result<usize, String> {

@@ -5,24 +5,27 @@ use purlin_chain::{Chain, ChainError, ChainOptions, Opening};
 use purlin_consensus::ConsensusEngine;
 use purlin_mempool::Mempool;
 use purlin_modules::staking;
-use purlin_primitives::{AccountId, Seal};
+use purlin_primitives::{AccountId, ConsensusRules, Seal};
 use purlin_state::KeyValueStore;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::watch;
 
 use super::core::{Core, Pool, View};
-use super::driver::{Driver, DriverParts, NoPeers, Outbox};
+use super::driver::{Driver, DriverParts, NoPeers, Outbox, PowDriver};
 use super::engine::{self, Prepared};
 use super::evidence::Reporter;
 use super::exchange::Exchange;
+use super::heads::Heads;
 use super::inbox::Inbox;
 use super::peers::{ExchangeOutbox, Peers};
 use super::pipeline::{self, BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, Sealed};
+use super::tracker::Tracker;
 use super::workers::Workers;
-use super::{NodeParts, StartError};
+use super::{NodeParts, StartError, start_miner, track_unconfirmed};
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::signing_disk::SigningDisk;
@@ -50,6 +53,8 @@ pub(super) struct Components<S> {
     pub(super) commit_jobs: Receiver<CommitJob>,
     pub(super) sealed: Arc<Sealed>,
     pub(super) exchange: Option<(Exchange<S>, Arc<Inbox>)>,
+    /// Threads that search nonces, unless the caller gave a miner.
+    pub(super) mining: Vec<JoinHandle<()>>,
 }
 
 impl<S: KeyValueStore> Components<S> {
@@ -59,7 +64,7 @@ impl<S: KeyValueStore> Components<S> {
         parts: NodeParts<S>,
         frame: Frame<'_>,
     ) -> Result<Self, StartError> {
-        let NodeParts { store, genesis, executor, engine, peers, validator, lock } = parts;
+        let NodeParts { store, genesis, executor, engine, peers, validator, miner, lock } = parts;
         let Frame { disk, workers, jobs_max, wrap_engine } = frame;
         let chain = Chain::open(store, genesis, &*executor, ChainOptions::default())?;
         if let Opening::Repaired { reason } = chain.opening() {
@@ -68,7 +73,12 @@ impl<S: KeyValueStore> Components<S> {
         let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
             .map_err(ChainError::from)?;
         let metrics = Arc::<Metrics>::default();
-        let reporter = validator.clone().map(Reporter::new);
+        let heads = match &chain.parameters().consensus {
+            ConsensusRules::Pow(rules) => Some(Heads::open(&chain, rules.clone())?),
+            ConsensusRules::Pos(_) => None,
+        };
+        // Nobody votes under proof of work, so nobody can be caught.
+        let reporter = validator.clone().filter(|_| heads.is_none()).map(Reporter::new);
         let Prepared { engine, kept, bodies, records, public_key, signed } = match engine {
             Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
             None => Prepared::of_genesis(settings, disk, &chain, validator, &decides, &metrics)?,
@@ -85,11 +95,17 @@ impl<S: KeyValueStore> Components<S> {
         let context = chain.context(head.height.next(), head.time, proposer, Seal::FIRST_ROUND);
         let view = Arc::new(View { state: chain.tip_state(), context });
         let (messages, inbox) = std::sync::mpsc::sync_channel(MESSAGES_MAX);
+        let confirmed = heads.as_ref().map_or(head.height, |heads| heads.final_height(head.height));
+        let mut tracker = Tracker::default();
+        if heads.is_some() {
+            track_unconfirmed(&chain, confirmed, &mut tracker)?;
+        }
         let core = Arc::new(Core {
             pool: Mutex::new(Pool { mempool: Mempool::new(settings.mempool), view }),
-            tracker: Mutex::default(),
+            tracker: Mutex::new(tracker),
             metrics,
-            heights: watch::Sender::new(head.height),
+            heights: watch::Sender::new(confirmed),
+            heads,
             head: RwLock::new(head),
             stop: watch::Sender::new(None),
             messages,
@@ -115,9 +131,22 @@ impl<S: KeyValueStore> Components<S> {
         });
         let (builds, build_jobs) = pipeline::jobs(jobs_max);
         let (commits, commit_jobs) = pipeline::jobs(jobs_max);
-        let sealed = Arc::new(Sealed::at(core.chain.head().height));
-        let state = core.chain.tip_state();
-        let builder = Builder { core: Arc::clone(&core), proposer, sealed: Arc::clone(&sealed), state };
+        let head = core.chain.head();
+        let sealed = Arc::new(Sealed::at(head.height));
+        let builder = Builder {
+            core: Arc::clone(&core),
+            proposer,
+            sealed: Arc::clone(&sealed),
+            state: core.chain.tip_state(),
+            parent: head.block,
+            next: head.height.next(),
+            branch: None,
+        };
+        let (miner, mining) = match miner {
+            _ if core.heads.is_none() => (None, Vec::new()),
+            Some(miner) => (Some(miner), Vec::new()),
+            None => start_miner(settings, &core).map(|(miner, threads)| (Some(miner), threads))?,
+        };
         let parts = DriverParts {
             core: Arc::clone(&core),
             engine,
@@ -127,8 +156,9 @@ impl<S: KeyValueStore> Components<S> {
             builds,
             commits,
             sealed: Arc::clone(&sealed),
+            pow: miner.map(|miner| PowDriver::new(miner, confirmed)),
         };
         let driver = Driver::new(parts, started, bodies);
-        Ok(Self { core, driver, messages: inbox, builder, build_jobs, commit_jobs, sealed, exchange })
+        Ok(Self { core, driver, messages: inbox, builder, build_jobs, commit_jobs, sealed, exchange, mining })
     }
 }

@@ -16,6 +16,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 use tokio::sync::watch;
 
+use super::heads::Heads;
 use super::inbox::Event;
 use super::peers::Peers;
 use super::pipeline::Message;
@@ -52,9 +53,12 @@ pub(super) struct Core<S> {
     pub(super) pool: Mutex<Pool>,
     pub(super) tracker: Mutex<Tracker>,
     pub(super) metrics: Arc<Metrics>,
-    /// The last final block: durable and signed.
+    /// The last block: durable and signed; under proof of work durable, and the chain's end for now.
     pub(super) head: RwLock<Arc<Head>>,
+    /// Height of the last final block.
     pub(super) heights: watch::Sender<Height>,
+    /// What only proof of work has.
+    pub(super) heads: Option<Heads>,
     pub(super) stop: watch::Sender<Option<StopReason>>,
     pub(super) messages: SyncSender<Message>,
     /// Set while the driver has been told of waiting transactions and has not looked yet.
@@ -91,6 +95,11 @@ impl<S: KeyValueStore> Core<S> {
         self.tracker.lock().close();
         // The driver may be the one that failed, and its queue full; it looks at `stop` after each message.
         drop(self.messages.try_send(Message::Stop));
+    }
+
+    /// Returns the height of the last block that may be shown.
+    pub(super) fn newest(&self) -> Height {
+        self.heads.as_ref().map_or_else(|| *self.heights.borrow(), |heads| *heads.tips.borrow())
     }
 
     pub(super) fn stopping(&self) -> bool {

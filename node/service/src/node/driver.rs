@@ -3,6 +3,10 @@
 //! The driver has no thread and no clock of its own: whoever runs it tells it the time with each step, so that a
 //! simulation runs the same code.
 
+mod pow;
+
+pub(super) use pow::PowDriver;
+
 use parking_lot::Mutex;
 use purlin_chain::CommittedBlock;
 use purlin_consensus::{Announcement, ConsensusEngine, Effect, Head, Input, Notice, TimerId, Verdict};
@@ -62,6 +66,20 @@ pub enum Outgoing {
     },
     /// A validator's misbehaviour should be brought into a block.
     Evidence(Box<Equivocation>),
+    /// The body of a block beside the chain is wanted here; only under proof of work, as what follows.
+    WantBranch {
+        /// Which.
+        block: BlockId,
+        /// Who announced it.
+        from: Option<Vec<u8>>,
+    },
+    /// A peer's headers are wanted from where its chain leaves this node's.
+    WantHeaders {
+        /// Whose.
+        from: Vec<u8>,
+    },
+    /// The chain's head is another one.
+    Moved,
 }
 
 /// Takes what the driver has for other nodes. Called from the driver; must not wait.
@@ -108,6 +126,8 @@ pub(super) struct DriverParts<S> {
     pub(super) builds: SyncSender<BuildJob>,
     pub(super) commits: SyncSender<CommitJob>,
     pub(super) sealed: Arc<Sealed>,
+    /// What proof of work takes; none for other engines.
+    pub(super) pow: Option<PowDriver>,
 }
 
 pub(super) struct Driver<S> {
@@ -149,6 +169,9 @@ impl<S: KeyValueStore> Driver<S> {
         if let Err(Halt(reason)) = self.drive(messages) {
             self.parts.core.fail(reason);
         }
+        if let Some(pow) = &mut self.parts.pow {
+            pow.stop();
+        }
         self.parts.core.tracker.lock().close();
         // Lets the builder go if it waits for a block that is never sealed.
         self.parts.sealed.release();
@@ -168,7 +191,8 @@ impl<S: KeyValueStore> Driver<S> {
             if self.stopping {
                 self.timers.clear();
                 // What is durable and not certified by now is certified at the next start.
-                if self.storing.values().all(|storing| storing.committed.is_some()) {
+                let reorganizing = self.parts.pow.as_ref().is_some_and(PowDriver::is_reorganizing);
+                if !reorganizing && self.storing.values().all(|storing| storing.committed.is_some()) {
                     return Ok(());
                 }
             }
@@ -251,6 +275,7 @@ impl<S: KeyValueStore> Driver<S> {
                 self.built.insert(block, *built);
                 Input::BlockValidated { block, verdict: Verdict::Valid { header } }
             }
+            Message::Body(block) if self.parts.pow.is_some() => return self.keep_branch_body(*block),
             Message::Body(block) => {
                 self.keep_body(*block);
                 self.judge_wanted();
@@ -261,15 +286,16 @@ impl<S: KeyValueStore> Driver<S> {
                 self.keep_body(*block);
                 Input::Certified { header, certificate, from }
             }
+            Message::Pow(message) => return self.take_in_pow(message),
+            Message::Committed(committed) if self.parts.pow.is_some() => {
+                self.extended(&committed)?;
+                let header = Box::new(committed.block.header.clone());
+                Input::Committed { head: head_of(&committed), header, validators: Arc::default() }
+            }
             Message::Committed(committed) => {
                 let height = committed.head.height;
                 let header = Box::new(committed.block.header.clone());
-                let head = Head {
-                    height,
-                    id: committed.head.block,
-                    time: committed.head.time,
-                    anchored: committed.block.transactions.is_empty(),
-                };
+                let head = head_of(&committed);
                 let storing = self.storing.get_mut(&height);
                 let Some(storing) = storing else {
                     return Err(Halt(format!("block {height} was stored without being asked for")));
@@ -352,7 +378,12 @@ impl<S: KeyValueStore> Driver<S> {
                 }
             }
             Effect::Commit { .. } if self.stopping => {}
-            Effect::Commit { block, certificate } => self.commit(block, certificate)?,
+            Effect::Commit { block, certificate } => {
+                if self.parts.pow.is_some() {
+                    self.prepare_candidate(block)?;
+                }
+                self.commit(block, certificate)?;
+            }
             Effect::Certify { certificate } => self.certify(&certificate)?,
             Effect::KeepBody { block, .. } => {
                 if let Some(built) = self.built.get(&block) {
@@ -375,10 +406,7 @@ impl<S: KeyValueStore> Driver<S> {
                 tracing::warn!(%offender, %height, "a validator signed two things that exclude each other");
                 self.parts.outbox.put(Outgoing::Evidence(evidence));
             }
-            // Such a genesis is refused at start.
-            Effect::Pow(_) => {
-                return Err(Halt("this version of the program cannot run proof of work".to_owned()));
-            }
+            Effect::Pow(effect) => self.carry_out_pow(effect)?,
             Effect::Report(notice) => report(&notice),
             Effect::Halt { reason } => return Err(Halt(reason)),
         }
@@ -394,6 +422,8 @@ impl<S: KeyValueStore> Driver<S> {
                 if let Some(built) = self.built.get(&block) {
                     let block = Arc::new(built.pending.block().clone());
                     self.parts.outbox.put(Outgoing::Proposed(block));
+                } else if self.parts.pow.is_some() {
+                    self.publish_stored(block)?;
                 }
             }
             // The block goes with it, when it is final.
@@ -422,7 +452,7 @@ impl<S: KeyValueStore> Driver<S> {
         let state = built.pending.state();
         self.build(BuildJob::Advance { header: Box::new(header), state, transactions: built.transactions });
         // The committer is gone only when the node fails, which `drive` sees.
-        drop(self.parts.commits.send(CommitJob { pending: built.pending, certificate }));
+        drop(self.parts.commits.send(CommitJob::Append { pending: built.pending, certificate }));
         Ok(())
     }
 
@@ -471,10 +501,20 @@ impl<S: KeyValueStore> Driver<S> {
         *core.head.write() = Arc::clone(&head);
         let block = Arc::new(block);
         self.parts.outbox.put(Outgoing::Final { block: Arc::clone(&block), certificate });
-        let block = Arc::new(FinalBlock { id, head, block, receipts, diagnostics: storing.diagnostics });
+        let block = Arc::new(FinalBlock { id, block, receipts, diagnostics: storing.diagnostics });
         core.tracker.lock().finalized(&block);
         core.heights.send_replace(height);
         Ok(())
+    }
+}
+
+/// Describes the chain after a block was stored, for the engine.
+fn head_of(committed: &CommittedBlock) -> Head {
+    Head {
+        height: committed.head.height,
+        id: committed.head.block,
+        time: committed.head.time,
+        anchored: committed.block.transactions.is_empty(),
     }
 }
 
@@ -489,7 +529,7 @@ fn report(notice: &Notice) {
         Notice::SignatureRefused { detail } => {
             tracing::warn!(detail, "a signature was refused; this validator is silent there");
         }
-        Notice::Pow(notice) => tracing::info!(?notice, "proof of work"),
+        Notice::Pow(notice) => pow::report(notice),
         Notice::Fault { detail } => tracing::warn!(detail, "the consensus engine survived a fault"),
         Notice::RoundFailed { height, round } => {
             tracing::info!(%height, round, "a round ended without a decision");

@@ -2,9 +2,12 @@
 
 use parking_lot::Mutex;
 use purlin_chain::{Chain, ChainError};
+use purlin_consensus::pow::{
+    DoubleSha256, HeaderRules, History, MEDIAN_TIME_BLOCKS, Mining, PowConfig, PowEngine,
+};
 use purlin_consensus::{ConsensusEngine, Head, Input, PosConfig, PosEngine, SignError, VoteSigner};
 use purlin_primitives::{
-    Block, BlockProposal, ConsensusRules, Height, PublicKey, SecretKey, SignedProposal, SignedVote,
+    Block, BlockProposal, ConsensusRules, Height, PowRules, PublicKey, SecretKey, SignedProposal, SignedVote,
     ValidatorSet, Vote,
 };
 use purlin_state::KeyValueStore;
@@ -16,6 +19,12 @@ use crate::config::Settings;
 use crate::metrics::{Metrics, Stage};
 use crate::sign_state::{LastSigned, Signer, SigningTerms};
 use crate::signing_disk::SigningDisk;
+
+/// How long a nonce is searched for one block before it is built again with what arrived since, in milliseconds.
+const RENEW_AFTER_MS: u64 = 5_000;
+/// How long the body of a branch's next block is waited for before the branch is left alone for a while, in
+/// milliseconds: two peers can be asked in that time, one after the other.
+const BODY_TIMEOUT_MS: u64 = 7_000;
 
 /// An engine with what it needs.
 pub(super) struct Prepared {
@@ -54,9 +63,15 @@ impl Prepared {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let genesis = chain.genesis();
-        let ConsensusRules::Pos(_) = &genesis.parameters.consensus else {
-            return Err(StartError::UnknownEngine { engine: "pow" });
-        };
+        if let ConsensusRules::Pow(rules) = &genesis.parameters.consensus {
+            let public_key = key.map(|key| key.public_key());
+            let mining = match public_key {
+                Some(_) if settings.mining_threads > 0 => Mining::On { renew_after_ms: RENEW_AFTER_MS },
+                _ => Mining::Off,
+            };
+            let engine = Box::new(pow_engine(chain, rules, mining)?);
+            return Ok(Self::given(engine, public_key));
+        }
         let config = PosConfig {
             interval_ms_min: settings.block_interval_ms,
             idle_ms: settings.idle_ms,
@@ -87,6 +102,45 @@ impl Prepared {
         ));
         Ok(Self { engine, kept: Box::new(kept), bodies, records, public_key: Some(public_key), signed })
     }
+}
+
+/// Starts proof of work on the chain as it is stored.
+fn pow_engine<S: KeyValueStore>(
+    chain: &Chain<S>,
+    rules: &PowRules,
+    mining: Mining,
+) -> Result<PowEngine, StartError> {
+    let genesis = chain.genesis();
+    let head = chain.head();
+    let window_blocks = chain.options().window_blocks;
+    let header = |height: Height| -> Result<_, StartError> {
+        let missing = || {
+            let detail = format!("block {height} is missing below the head at height {}", head.height);
+            ChainError::Inconsistent { detail }
+        };
+        Ok(chain.header(height).map_err(ChainError::from)?.ok_or_else(missing)?)
+    };
+    let below = Height::new(window_blocks.saturating_add(MEDIAN_TIME_BLOCKS as u64));
+    let lowest = head.height.saturating_sub(below).get().max(1);
+    let history = History {
+        headers: (lowest..=head.height.get())
+            .map(|height| header(Height::new(height)))
+            .collect::<Result<_, _>>()?,
+        first_time: match head.height {
+            Height::ZERO => None,
+            _ => Some(header(Height::new(1))?.time),
+        },
+        oldest_state: head.oldest_state,
+    };
+    let rules = HeaderRules {
+        chain_id: genesis.chain_id.clone(),
+        genesis: chain.genesis_id(),
+        genesis_time: genesis.time,
+        rules: rules.clone(),
+        window_blocks,
+    };
+    let config = PowConfig { rules, mining, body_timeout_ms: BODY_TIMEOUT_MS };
+    PowEngine::new(config, Box::new(DoubleSha256), history).map_err(StartError::Headers)
 }
 
 /// Counts how long signatures take, which wait for the disk.

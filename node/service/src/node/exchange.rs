@@ -3,6 +3,8 @@
 //! Like the driver it has no thread and no clock of its own, so that a simulation runs the same code. What it
 //! decides is in `purlin-sync`; this is the glue between those plans, the network, the chain and the driver.
 
+mod heaviest;
+
 use purlin_api::ErrorCode;
 use purlin_consensus::{Inspected, inspect_message};
 use purlin_primitives::{
@@ -17,9 +19,11 @@ use purlin_sync::{
     RequestId, RequestIds, Response, Server, Status, SyncOutput, SyncRule, SyncedBlock, Topic,
     TransactionGossip, TransactionLookup, TransactionRelay,
 };
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use self::heaviest::Heaviest;
 use super::core::Core;
 use super::driver::{Halt, Outgoing};
 use super::evidence::Reporter;
@@ -68,6 +72,7 @@ pub(super) struct Exchange<S> {
     /// Asks for votes that gossip lost: whom last, and when next.
     pull: Pull,
     pulls: RequestIds,
+    heaviest: Heaviest,
 }
 
 /// When nothing was decided for a while, peers are asked in turn for the votes that they have.
@@ -92,7 +97,7 @@ impl<S: KeyValueStore> Exchange<S> {
         let options = BlockSyncOptions {
             chain_id: chain_id.clone(),
             genesis: core.chain.genesis_id(),
-            rule: SyncRule::Certified,
+            rule: if core.heads.is_some() { SyncRule::Heaviest } else { SyncRule::Certified },
             block_bytes_max,
         };
         let head = local_head(&core);
@@ -113,6 +118,7 @@ impl<S: KeyValueStore> Exchange<S> {
             peers: BTreeSet::new(),
             pull: Pull::default(),
             pulls: RequestIds::new(Planner::Driver),
+            heaviest: Heaviest::default(),
             core,
         }
     }
@@ -148,9 +154,9 @@ impl<S: KeyValueStore> Exchange<S> {
         let out = self.relay.tick(now_ms);
         self.relayed(None, out);
         self.server.tick(now_ms);
-        self.give_next();
+        self.give_next(now_ms)?;
         self.pull_votes(now_ms);
-        *self.core.sync.lock() = self.blocks.progress();
+        *self.core.sync.lock() = self.progress();
         Ok(())
     }
 
@@ -175,7 +181,10 @@ impl<S: KeyValueStore> Exchange<S> {
                 self.relayed(None, out);
             }
             NetworkEvent::Gossip { topic: Topic::Consensus, from, id, bytes } => {
-                let verdict = self.take_vote(&from, &bytes);
+                let verdict = match self.core.heads {
+                    Some(_) => self.take_header(&from, bytes),
+                    None => self.take_vote(&from, &bytes),
+                };
                 self.network.judge(id, verdict);
             }
             NetworkEvent::Gossip { topic: Topic::Blocks, from, id, bytes } => {
@@ -202,7 +211,7 @@ impl<S: KeyValueStore> Exchange<S> {
                 }
             }
             NetworkEvent::Request { from, id, bytes } => {
-                let source = Source { core: &*self.core, recent: &self.recent };
+                let source = Source { core: &*self.core, recent: &self.recent, last_header: Cell::default() };
                 let answer = self.server.answer(now_ms, &from, &bytes, &source);
                 let answer = answer.map_err(|error| Halt(error.to_string()))?;
                 self.network.respond(id, answer.response);
@@ -248,6 +257,10 @@ impl<S: KeyValueStore> Exchange<S> {
             Planner::Transactions => {
                 let out = self.relay.answered(now_ms, id, outcome);
                 self.relayed(None, out);
+                Ok(())
+            }
+            Planner::Driver if self.core.heads.is_some() => {
+                self.headers_answered(id, outcome);
                 Ok(())
             }
             Planner::Driver => {
@@ -324,6 +337,11 @@ impl<S: KeyValueStore> Exchange<S> {
     ) -> Result<GossipVerdict, Halt> {
         let head = self.core.head.read().height;
         match announcement {
+            BlockAnnouncement::Proposed(compact) if self.core.heads.is_some() => {
+                self.mined_announced(now_ms, from, compact)
+            }
+            // Nothing is certified there.
+            BlockAnnouncement::Certified(_) if self.core.heads.is_some() => Ok(GossipVerdict::Reject),
             BlockAnnouncement::Proposed(compact) => {
                 if !compact.is_consistent() || compact.header.chain_id != self.core.chain.genesis().chain_id {
                     return Ok(GossipVerdict::Reject);
@@ -444,7 +462,14 @@ impl<S: KeyValueStore> Exchange<S> {
                 let own = self.own_status();
                 let out = self.blocks.moved(now_ms, local_head(&self.core), &own);
                 self.synced(now_ms, out)?;
-                self.give_next();
+                self.give_next(now_ms)?;
+            }
+            Outgoing::WantBranch { block, from } => self.want_branch(now_ms, block, from)?,
+            Outgoing::WantHeaders { from } => self.want_headers(from),
+            Outgoing::Moved => self.moved(now_ms)?,
+            Outgoing::Invalid { block } if self.core.heads.is_some() => self.bad_body(&block),
+            Outgoing::Blame { peer, reason } if self.core.heads.is_some() => {
+                self.blame(now_ms, peer, &reason)?;
             }
             Outgoing::Want { block, height } => {
                 if let Some(known) = self.recent.block(&block) {
@@ -500,13 +525,22 @@ impl<S: KeyValueStore> Exchange<S> {
                 }
             }
         }
-        let _ = now_ms;
-        self.give_next();
-        Ok(())
+        self.give_next(now_ms)
+    }
+
+    /// Gives the driver what the plan delivered, as far as it can use it now.
+    fn give_next(&mut self, now_ms: u64) -> Result<(), Halt> {
+        match self.core.heads {
+            Some(_) => self.give_branch(now_ms),
+            None => {
+                self.give_certified();
+                Ok(())
+            }
+        }
     }
 
     /// Gives the driver the next block of the plan, when the one before it is the head.
-    fn give_next(&mut self) {
+    fn give_certified(&mut self) {
         let head = self.core.head.read().height;
         while self.delivered.front().is_some_and(|next| next.certified.header.height <= head) {
             self.delivered.pop_front();
@@ -589,13 +623,13 @@ impl<S: KeyValueStore> Exchange<S> {
 
 /// Says where this node is.
 pub(super) fn own_status<S: KeyValueStore>(core: &Core<S>) -> Status {
-    let head = core.head.read();
+    let LocalHead { height, id, work, final_height } = local_head(core);
     Status {
         genesis: core.chain.genesis_id(),
-        height: head.height,
-        head: head.block,
-        work: [0; 32],
-        final_height: head.height,
+        height,
+        head: id,
+        work,
+        final_height,
         oldest_block: Height::new(1),
         snapshot: None,
     }
@@ -603,7 +637,11 @@ pub(super) fn own_status<S: KeyValueStore>(core: &Core<S>) -> Status {
 
 fn local_head<S: KeyValueStore>(core: &Core<S>) -> LocalHead {
     let head = core.head.read();
-    LocalHead { height: head.height, id: head.block, work: [0; 32], final_height: head.height }
+    let (work, final_height) = match &core.heads {
+        Some(heads) => (heads.work().to_be_bytes(), heads.irreversible(head.height)),
+        None => ([0; 32], head.height),
+    };
+    LocalHead { height: head.height, id: head.block, work, final_height }
 }
 
 /// Verifies and admits transactions of a peer; runs on a worker.
@@ -646,6 +684,11 @@ impl<S: KeyValueStore> HeaderCheck for Check<'_, S> {
         certificate: Option<&Certificate>,
     ) -> Result<HeaderChecked, HeaderFault> {
         let fault = |reason: String| HeaderFault { reason };
+        if let Some(heads) = &self.core.heads {
+            // What its target must be is known to the engine, which has its ancestors.
+            let work = heads.check_work(header);
+            return work.map(|()| HeaderChecked::Later).map_err(|reason| fault(reason.to_owned()));
+        }
         let Some(certificate) = certificate else { return Err(fault("it has no certificate".to_owned())) };
         if header.height != self.core.head.read().height.next() {
             // Blocks in between may change who decides; the engine checks it when its turn comes.

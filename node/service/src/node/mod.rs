@@ -7,7 +7,9 @@ mod driver;
 mod engine;
 mod evidence;
 mod exchange;
+mod heads;
 mod inbox;
+mod mining;
 mod peers;
 mod pipeline;
 mod serve;
@@ -20,16 +22,18 @@ mod workers;
 pub use self::core::StopReason;
 pub use bodies::{BodyLog, NoBodies};
 pub use driver::{NoPeers, Outbox, Outgoing};
+pub use mining::{Miner, NoMiner, StepMiner};
 pub use peers::{PeerInbox, Peers};
 pub use stepped::{Fate, Part, QueueLengths, StepTime, SteppedNode, Waiting, WrapEngine};
 
 use parking_lot::Mutex;
 use purlin_capabilities::{Allocation, Backend, CacheConfig, EngineFault, RuntimeConfig};
-use purlin_chain::{ChainError, Executor};
+use purlin_chain::{Chain, ChainError, Executor};
 use purlin_consensus::ConsensusEngine;
+use purlin_consensus::pow::DoubleSha256;
 use purlin_execution::NodeExecutor;
 use purlin_network::{NetworkError, NetworkService};
-use purlin_primitives::{Genesis, PublicKey, SecretKey, TimestampMs};
+use purlin_primitives::{ConsensusRules, Genesis, Height, PublicKey, SecretKey, TimestampMs};
 use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
 use purlin_state::KeyValueStore;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
@@ -46,8 +50,10 @@ use self::core::Core;
 use self::driver::Driver;
 use self::exchange::Exchange;
 use self::inbox::Inbox;
-use self::pipeline::{BuildJob, Builder, CommitJob, Message, Sealed};
+use self::mining::{Effort, MinerThreads};
+use self::pipeline::{BuildJob, Builder, CommitJob, Message, PowMessage, Sealed};
 use self::serve::ApiNode;
+use self::tracker::Tracker;
 use self::workers::Workers;
 use crate::config::{EngineBackend, MemoryAllocation, Settings};
 use crate::home::{HomeLock, LockError};
@@ -105,12 +111,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// An engine that this program does not have.
-    #[error("the genesis asks for the engine `{engine}`, which this version of the program cannot run")]
-    UnknownEngine {
-        /// Which.
-        engine: &'static str,
-    },
+    /// The headers of a proof-of-work chain cannot be followed from.
+    #[error(transparent)]
+    Headers(purlin_consensus::pow::HistoryError),
     /// The network does not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -150,8 +153,10 @@ pub struct NodeParts<S> {
     pub engine: Option<Box<dyn ConsensusEngine>>,
     /// The connection to others; `None` for a node alone.
     pub peers: Option<Peers>,
-    /// Signs blocks; `None` makes none.
+    /// Signs blocks, or is paid for mining them; `None` makes none.
     pub validator: Option<SecretKey>,
+    /// Searches nonces under proof of work; `None` for the threads of the settings.
+    pub miner: Option<Box<dyn Miner>>,
     /// Keeps other processes out; `None` when the store does.
     pub lock: Option<HomeLock>,
 }
@@ -194,6 +199,7 @@ impl Node {
             engine: None,
             peers,
             validator,
+            miner: None,
             lock: Some(lock),
         };
         let settings = settings.clone();
@@ -221,10 +227,10 @@ impl Node {
             jobs_max: pipeline::JOBS_MAX,
             wrap_engine: None,
         };
-        let Components { core, driver, messages, builder, build_jobs, commit_jobs, sealed, exchange } =
+        let Components { core, driver, messages, builder, build_jobs, commit_jobs, sealed, exchange, mining } =
             Components::new(settings, parts, frame)?;
-        let mut threads =
-            start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, messages))?;
+        let mut threads = mining;
+        threads.extend(start_threads(&core, sealed, (builder, build_jobs), commit_jobs, (driver, messages))?);
         if let Some((exchange, inbox)) = exchange {
             threads.push(start_exchange(&core, exchange, inbox)?);
         }
@@ -384,7 +390,9 @@ fn unlock_validator(
     // Told before the passphrase is asked for.
     let public_key = keystore.get(name)?.public_key;
     let listed = genesis.validators.iter().any(|validator| validator.public_key == public_key);
-    if !listed && settings.has_network() {
+    if let ConsensusRules::Pow(_) = genesis.parameters.consensus {
+        // Anybody may mine.
+    } else if !listed && settings.has_network() {
         // It may have bonded since, or be about to.
         tracing::info!(key = %name, %public_key, "the key is not a validator of the genesis");
     } else if !listed {
@@ -448,6 +456,45 @@ fn start_threads<S: KeyValueStore>(
         )?,
         spawn("driver", SMALL_STACK_BYTES, Box::new(move || driver.run(&inbox)))?,
     ])
+}
+
+/// Starts the threads that mine, when the settings and the key say so.
+fn start_miner<S: KeyValueStore>(
+    settings: &Settings,
+    core: &Arc<Core<S>>,
+) -> Result<(Box<dyn Miner>, Vec<JoinHandle<()>>), StartError> {
+    if core.validator.is_none() || settings.mining_threads == 0 {
+        return Ok((Box::new(NoMiner), Vec::new()));
+    }
+    let effort = Effort { threads: settings.mining_threads, rate_max: settings.mining_hashes_per_second_max };
+    let messages = core.messages.clone();
+    let found = move |header| {
+        // The driver is gone when the node stops.
+        drop(messages.send(Message::Pow(PowMessage::Mined(Box::new(header)))));
+    };
+    let (miner, threads) =
+        MinerThreads::start(Arc::new(DoubleSha256), effort, found).map_err(StartError::Thread)?;
+    Ok((Box::new(miner), threads))
+}
+
+/// Has those who wait for a transaction of the last blocks wait until it is final, though the node was restarted.
+fn track_unconfirmed<S: KeyValueStore>(
+    chain: &Chain<S>,
+    confirmed: Height,
+    tracker: &mut Tracker,
+) -> Result<(), ChainError> {
+    let head = chain.head().height;
+    for height in (confirmed.get() + 1..=head.get()).map(Height::new) {
+        let Some(block) = chain.block(height)? else { continue };
+        let chain_id = &chain.genesis().chain_id;
+        let verified = block.transactions.into_iter().map(|one| one.verify(chain_id));
+        let verified = verified.collect::<Result<Vec<_>, _>>().map_err(|error| {
+            let detail = format!("block {height} has a transaction that is not valid: {error}");
+            ChainError::Inconsistent { detail }
+        })?;
+        tracker.included(block.header.id(), &verified);
+    }
+    Ok(())
 }
 
 fn start_exchange<S: KeyValueStore>(

@@ -10,9 +10,13 @@
 //! header needs the root of N, so it is made when N is sealed. Channels are bounded; what is in them is bounded by
 //! the engine, which asks for one build at a time and runs one block ahead of the disk.
 
+mod pow;
+
+pub(super) use pow::{PowJob, PowMessage, Switch, proposal_of};
+
 use parking_lot::{Condvar, Mutex};
 use purlin_chain::{
-    ChainError, CommittedBlock, ExecutedBlock, ExecutionFault, InclusionError, PendingBlock, Policy,
+    Branch, ChainError, CommittedBlock, ExecutedBlock, ExecutionFault, InclusionError, PendingBlock, Policy,
 };
 use purlin_consensus::{Input, Proposal, WhenEmpty};
 use purlin_mempool::Budget;
@@ -26,6 +30,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use super::core::{Core, View};
+use super::heads::Candidate;
 use crate::metrics::{Stage, add};
 
 /// Most messages to the driver that wait. Signals are sent once until looked at, answers are one per job, and
@@ -48,6 +53,8 @@ pub(super) enum Message {
     Certified { block: Box<Block>, certificate: Certificate, from: Vec<u8> },
     /// The committer's answer.
     Committed(Box<CommittedBlock>),
+    /// About proof of work.
+    Pow(PowMessage),
     /// Finish what is being stored and end.
     Stop,
 }
@@ -68,6 +75,8 @@ pub(super) enum BuildJob {
     Judge { block: Box<Block> },
     /// This block was chosen: the next one stands on it, and the pool is without what it has.
     Advance { header: Box<BlockHeader>, state: Arc<dyn StateReader>, transactions: Vec<VerifiedTransaction> },
+    /// What only proof of work asks for.
+    Pow(PowJob),
 }
 
 impl BuildJob {
@@ -76,16 +85,22 @@ impl BuildJob {
         let height = match self {
             Self::Build { height, .. } => *height,
             Self::Judge { block } => block.header.height,
-            Self::Advance { .. } => return None,
+            Self::Advance { .. } | Self::Pow(_) => return None,
         };
         height.checked_sub(Height::new(1))
     }
 }
 
-pub(super) struct CommitJob {
-    pub(super) pending: PendingBlock,
-    /// Stored with the block, when the engine has it before.
-    pub(super) certificate: Option<Certificate>,
+/// What the committer is to store.
+pub(super) enum CommitJob {
+    /// One block more.
+    Append {
+        pending: PendingBlock,
+        /// Stored with the block, when the engine has it before.
+        certificate: Option<Certificate>,
+    },
+    /// Another branch, in place of everything above `ancestor`.
+    Reorganize { ancestor: Height, branch: Vec<Arc<Candidate>> },
 }
 
 /// Height of the last sealed block, for the builder to wait for.
@@ -129,6 +144,11 @@ pub(super) struct Builder<S> {
     pub(super) sealed: Arc<Sealed>,
     /// After the last block that was chosen.
     pub(super) state: Arc<dyn StateReader>,
+    /// That block, and the height after it.
+    pub(super) parent: BlockId,
+    pub(super) next: Height,
+    /// Where the last block beside the chain was executed.
+    pub(super) branch: Option<Branch<S>>,
 }
 
 impl<S: KeyValueStore> Builder<S> {
@@ -152,6 +172,7 @@ impl<S: KeyValueStore> Builder<S> {
                 self.advance(&header, state, &transactions);
                 ("taking over", Ok(None))
             }
+            BuildJob::Pow(job) => ("executing", self.take_pow(job)),
         };
         match done {
             Ok(None) => Ok(()),
@@ -172,6 +193,10 @@ impl<S: KeyValueStore> Builder<S> {
         seal: Seal,
         when_empty: WhenEmpty,
     ) -> Result<Message, ChainError> {
+        if height != self.next {
+            // Asked for before the last block was chosen.
+            return Ok(Message::Skipped { height, stuck: false });
+        }
         let core = Arc::clone(&self.core);
         let parameters = core.chain.parameters();
         // What fits is known when the gas of those before is; the executor passes over the rest.
@@ -195,13 +220,19 @@ impl<S: KeyValueStore> Builder<S> {
         let included: Vec<VerifiedTransaction> =
             executed.included.iter().map(|position| taken[*position].clone()).collect();
         executed.rejected.clear();
-        self.wait_for_parent(height);
+        // A miner builds on what is stored; and heights can go down there.
+        if !matches!(seal, Seal::Pow { .. }) {
+            self.wait_for_parent(height);
+        }
         let ids: Vec<TransactionId> = included.iter().map(VerifiedTransaction::id).collect();
         let header = core.chain.next_header(time, self.proposer, seal, &ids);
         let transactions = included.iter().map(|transaction| transaction.transaction().clone()).collect();
-        if header.height != height {
+        if header.height != height || header.parent != self.parent {
             // Another block of this height was chosen meanwhile.
             return Ok(Message::Skipped { height, stuck: false });
+        }
+        if let Seal::Pow { .. } = seal {
+            return Ok(self.template(Block { header, transactions }, executed, included));
         }
         match self.begin(Block { header, transactions }, executed, included) {
             Ok(built) => Ok(Message::Built(Box::new(built))),
@@ -328,7 +359,9 @@ impl<S: KeyValueStore> Builder<S> {
         included: &[VerifiedTransaction],
     ) {
         self.state = Arc::clone(&state);
-        let next = header.height.next();
+        self.parent = header.id();
+        self.next = header.height.next();
+        let next = self.next;
         let context = self.core.chain.context(next, header.time, self.proposer, header.seal);
         let mut pool = self.core.pool.lock();
         let mut tracker = self.core.tracker.lock();
@@ -373,8 +406,12 @@ pub(super) fn commit<S: KeyValueStore>(core: &Core<S>, sealed: &Sealed, jobs: &R
 pub(super) fn commit_one<S: KeyValueStore>(
     core: &Core<S>,
     sealed: &Sealed,
-    CommitJob { pending, certificate }: CommitJob,
+    job: CommitJob,
 ) -> Result<(), ()> {
+    let (pending, certificate) = match job {
+        CommitJob::Append { pending, certificate } => (pending, certificate),
+        CommitJob::Reorganize { ancestor, branch } => return pow::reorganize(core, sealed, ancestor, branch),
+    };
     let (height, count) = (pending.block().header.height, pending.block().transactions.len());
     let stored = core.metrics.timed(Stage::Root, count, || core.chain.seal(pending)).and_then(|block| {
         sealed.set(height);

@@ -1,5 +1,7 @@
 //! The node as the API sees it.
 
+mod events;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use purlin_abi::{DeviceFilter, DeviceRecord};
@@ -14,9 +16,9 @@ use purlin_primitives::{
     TransactionBody, TransactionId,
 };
 use purlin_rpc::{
-    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord,
-    EventRecords, Inclusion, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord,
-    SubmitError, TransactionRecord,
+    AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecords,
+    Inclusion, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord, SubmitError,
+    TransactionRecord,
 };
 use purlin_state::{KeyValueStore, StateKey, StateReader, StoreError};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::core::Core;
+use super::heads::Heads;
 use super::time_after;
 use super::tracker::{Ending, FinalBlock};
 use super::views::{app_view, peer_view, validator_page};
@@ -155,7 +158,14 @@ impl<S: KeyValueStore> ApiNode<S> {
             });
         }
         match waiter.await {
-            Ok(Ending::Final(block, index)) => Ok(Conclusion::Committed(Box::new(record_of(&block, index)))),
+            // What was noted for a person is in the chain by now.
+            Ok(Ending::Final(..)) if self.core.heads.is_some() => {
+                let found = self.read(move |core| committed_record(core, id)).await?;
+                Ok(found.map_or(Conclusion::Unknown, |record| Conclusion::Committed(Box::new(record))))
+            }
+            Ok(Ending::Final(block, index)) => {
+                Ok(Conclusion::Committed(Box::new(record_of(&block, index, self.core.newest()))))
+            }
             Ok(Ending::Dropped(reason)) => Ok(Conclusion::Dropped { reason }),
             Err(_) => Err(NodeError::Stopping),
         }
@@ -163,6 +173,10 @@ impl<S: KeyValueStore> ApiNode<S> {
 
     async fn prove(&self, app: AppId, key: Vec<u8>) -> Result<ProvenStateRecord, NodeError> {
         let state_key = StateKey::app_storage(&app, &key);
+        if self.core.heads.is_some() {
+            // The roots of final blocks are in headers that are there already; newer ones may leave the chain.
+            return self.read(move |core| proven(core, state_key, *core.heights.borrow())).await;
+        }
         let mut heights = self.core.heights.subscribe();
         let head = *heights.borrow_and_update();
         let anchored = self
@@ -190,22 +204,35 @@ impl<S: KeyValueStore> ApiNode<S> {
             }
         }
         self.read(move |core| {
-            core.check_running()?;
             let newest = *core.heights.borrow();
-            let height = newest.saturating_sub(Height::new(1));
-            let proof = core.chain.proof(&state_key, Some(height)).map_err(|error| core.fault(error))?;
-            let merkle = borsh::to_vec(&proof.path).expect("writing to memory cannot fail");
-            let certificate = certificate_or_empty(proof.certificate, proof.header.id(), newest);
-            Ok(ProvenStateRecord {
-                entry: StateRecord { height, value: proof.value },
-                state_key,
-                merkle,
-                header: proof.header,
-                certificate,
-            })
+            proven(core, state_key, newest.saturating_sub(Height::new(1)))
         })
         .await
     }
+}
+
+/// Proves an entry after the block of a height, which is not the last one.
+fn proven<S: KeyValueStore>(
+    core: &Core<S>,
+    state_key: Vec<u8>,
+    height: Height,
+) -> Result<ProvenStateRecord, NodeError> {
+    core.check_running()?;
+    let proof = core.chain.proof(&state_key, Some(height)).map_err(|error| match error {
+        ChainError::NotProvableYet { .. } => {
+            NodeError::NotReady { detail: "no block came yet that anchors the state".into() }
+        }
+        other => core.fault(other),
+    })?;
+    let merkle = borsh::to_vec(&proof.path).expect("writing to memory cannot fail");
+    let certificate = certificate_or_empty(proof.certificate, proof.header.id(), height.next());
+    Ok(ProvenStateRecord {
+        entry: StateRecord { height, value: proof.value },
+        state_key,
+        merkle,
+        header: proof.header,
+        certificate,
+    })
 }
 
 /// Forgets a waiter when its future is dropped.
@@ -220,18 +247,20 @@ impl<S> Drop for Sweep<'_, S> {
     }
 }
 
-fn record_of(block: &FinalBlock, index: u32) -> TransactionRecord {
+fn record_of(block: &FinalBlock, index: u32, newest: Height) -> TransactionRecord {
     let receipt = block.receipts[index as usize].clone();
     TransactionRecord {
         id: receipt.transaction,
         transaction: block.block.transactions[index as usize].clone(),
         inclusion: Some(Inclusion {
-            height: block.head.height,
+            height: block.block.header.height,
             block: block.id,
-            time: block.head.time,
+            time: block.block.header.time,
             index,
             diagnostic: block.diagnostics.get(&receipt.transaction).cloned(),
             receipt,
+            confirmations: newest.get().saturating_sub(block.block.header.height.get()),
+            is_final: true,
         }),
     }
 }
@@ -258,6 +287,8 @@ fn committed_record<S: KeyValueStore>(
             index: found.position,
             receipt: receipt.receipt,
             diagnostic: chain.diagnostic(&id)?,
+            confirmations: core.newest().get().saturating_sub(found.height.get()),
+            is_final: found.height <= *core.heights.borrow(),
         };
         Ok(Some(TransactionRecord { id, transaction: found.transaction, inclusion: Some(inclusion) }))
     };
@@ -289,7 +320,9 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
             head_id: head.block,
             head_time: head.time,
             state_root: head.state_root,
+            final_height: *core.heights.borrow(),
             engine: core.engine.into(),
+            pow: core.heads.as_ref().map(Heads::status),
             validator: core.validator,
             sync: if core.sync.lock().is_some() { SyncState::Syncing } else { SyncState::Synced },
             sync_target: core.sync.lock().map(|progress| progress.target),
@@ -302,6 +335,11 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
 
     fn head(&self) -> watch::Receiver<Height> {
         self.core.heights.subscribe()
+    }
+
+    fn tip(&self) -> watch::Receiver<Height> {
+        let core = &self.core;
+        core.heads.as_ref().map_or_else(|| core.heights.subscribe(), |heads| heads.tips.subscribe())
     }
 
     fn readiness(&self) -> Result<(), NodeError> {
@@ -325,7 +363,8 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
     fn metrics(&self, out: &mut String) {
         let core = &self.core;
         core.metrics.write(out);
-        gauge(out, "purlin_height", "Height of the last final block.", core.heights.borrow().get());
+        gauge(out, "purlin_height", "Height of the last block.", core.newest().get());
+        gauge(out, "purlin_final_height", "Height of the last final block.", core.heights.borrow().get());
         let (transactions, bytes) = {
             let pool = core.pool.lock();
             (pool.mempool.len(), pool.mempool.bytes())
@@ -352,7 +391,7 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
 
     fn block(&self, selector: BlockSelector) -> Result<Option<BlockRecord>, NodeError> {
         let chain = &self.core.chain;
-        let newest = *self.core.heights.borrow();
+        let newest = self.core.newest();
         let height = match selector {
             BlockSelector::Latest => newest,
             BlockSelector::Height(height) => height,
@@ -374,14 +413,14 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
     }
 
     fn blocks(&self, before: Option<Height>, limit: usize) -> Result<Vec<BlockSummary>, NodeError> {
-        let newest = *self.core.heights.borrow();
+        let newest = self.core.newest();
         let first = before.map_or(newest, |before| newest.min(before.saturating_sub(Height::new(1))));
         let heights = (1..=first.get()).rev().take(limit).map(Height::new);
         heights.filter_map(|height| self.block_summary(height).transpose()).collect()
     }
 
     fn block_summary(&self, height: Height) -> Result<Option<BlockSummary>, NodeError> {
-        if height > *self.core.heights.borrow() {
+        if height > self.core.newest() {
             return Ok(None);
         }
         let read = || -> Result<_, StoreError> {
@@ -411,6 +450,12 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
             pool.mempool.get(&id).or_else(|| tracker.in_block(&id)).cloned()
         };
         if let Some(waiting) = waiting {
+            // Under proof of work its block can be shown before it is final.
+            if self.core.heads.is_some()
+                && let Some(record) = committed_record(&self.core, id)?
+            {
+                return Ok(Some(record));
+            }
             let transaction = waiting.transaction().clone();
             return Ok(Some(TransactionRecord { id, transaction, inclusion: None }));
         }
@@ -489,24 +534,10 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
         after: EventCursor,
         limit: usize,
     ) -> Result<EventRecords, NodeError> {
-        let from = purlin_chain::EventCursor { height: after.height, index: after.index }.next();
-        let filter = purlin_chain::EventFilter { app: filter.app.clone(), topic: filter.topic.clone() };
-        let page = self.core.chain.events(from, &filter, limit).map_err(|error| self.fault(error))?;
-        let next = match (page.next.index.checked_sub(1), page.next.height.checked_sub(Height::new(1))) {
-            (Some(index), _) => EventCursor { height: page.next.height, index },
-            (None, Some(height)) => EventCursor::end_of(height),
-            (None, None) => EventCursor::default(),
-        };
-        let event = |record: purlin_chain::EventRecord| EventRecord {
-            cursor: EventCursor { height: record.cursor.height, index: record.cursor.index },
-            transaction: record.transaction,
-            event: record.event,
-        };
-        Ok(EventRecords {
-            events: page.events.into_iter().map(event).collect(),
-            next: next.max(after),
-            more: !page.complete,
-        })
+        match &self.core.heads {
+            Some(heads) => events::unstable(&self.core, heads, filter, after, limit),
+            None => events::stable(&self.core, filter, after, limit),
+        }
     }
 
     fn state(&self, app: &AppId, key: &[u8]) -> Result<StateRecord, NodeError> {

@@ -6,6 +6,7 @@ use purlin_state::{KeyValueStore, StoreError};
 use purlin_sync::{
     BlockSource, BodySlice, CertifiedHeader, CompactBlock, EncodedTransaction, SourceError, Status,
 };
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -43,6 +44,11 @@ impl Recent {
         self.blocks.iter().find(|(known, _)| known == id).map(|(_, block)| Arc::clone(block))
     }
 
+    /// Forgets a block that turned out wrong.
+    pub(super) fn forget(&mut self, id: &BlockId) {
+        self.blocks.retain(|(known, _)| known != id);
+    }
+
     /// Keeps a message of the engine about the height being decided.
     pub(super) fn keep_message(&mut self, height: Height, bytes: &[u8]) {
         if height > self.height {
@@ -68,6 +74,8 @@ impl Recent {
 pub(super) struct Source<'a, S> {
     pub(super) core: &'a Core<S>,
     pub(super) recent: &'a Recent,
+    /// The header given last: what follows it must be of the same branch, which may change in between.
+    pub(super) last_header: Cell<Option<(Height, BlockId)>>,
 }
 
 fn failed(error: impl Into<ChainError>) -> SourceError {
@@ -99,6 +107,13 @@ impl<S: KeyValueStore> BlockSource for Source<'_, S> {
         }
         let chain = &self.core.chain;
         let Some(header) = chain.header(height).map_err(failed)? else { return Ok(None) };
+        let id = header.id();
+        if let Some((before, last)) = self.last_header.replace(Some((height, id)))
+            && before.next() == height
+            && header.parent != last
+        {
+            return Ok(None);
+        }
         let certificate = chain.certificate(height).map_err(failed)?;
         Ok(Some(CertifiedHeader { header, certificate }))
     }

@@ -22,7 +22,7 @@ use super::peers::tick_interval;
 use super::pipeline::{self, BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, Sealed};
 use super::tracker::Ending;
 use super::workers::Workers;
-use super::{NodeParts, StartError};
+use super::{NoMiner, NodeParts, StartError};
 use crate::config::Settings;
 use crate::signing_disk::SigningDisk;
 
@@ -113,7 +113,9 @@ impl Waiting {
     /// Returns what became of it, once that is known; a second time after that [`Fate::Unknown`].
     pub fn poll(&mut self) -> Option<Fate> {
         match self.0.try_recv() {
-            Ok(Ending::Final(block, index)) => Some(Fate::Committed { height: block.head.height, index }),
+            Ok(Ending::Final(block, index)) => {
+                Some(Fate::Committed { height: block.block.header.height, index })
+            }
             Ok(Ending::Dropped(reason)) => Some(Fate::Dropped { reason }),
             Err(oneshot::error::TryRecvError::Empty) => None,
             Err(oneshot::error::TryRecvError::Closed) => Some(Fate::Unknown),
@@ -153,9 +155,11 @@ impl<S: KeyValueStore> SteppedNode<S> {
         disk: &dyn SigningDisk,
         wrap_engine: Option<WrapEngine>,
     ) -> Result<Self, StartError> {
+        // No threads: who wants to search brings a [`super::StepMiner`].
+        let parts = NodeParts { miner: parts.miner.or_else(|| Some(Box::new(NoMiner))), ..parts };
         let workers = Arc::new(Workers::stepped());
         let frame = Frame { disk, workers: Arc::clone(&workers), jobs_max: JOBS_MAX, wrap_engine };
-        let Components { core, driver, messages, builder, build_jobs, commit_jobs, sealed, exchange } =
+        let Components { core, driver, messages, builder, build_jobs, commit_jobs, sealed, exchange, .. } =
             Components::new(settings, parts, frame)?;
         Ok(Self {
             core,

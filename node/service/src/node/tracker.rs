@@ -1,9 +1,8 @@
 //! What becomes of transactions between the pool and a durable block, and who waits to hear of it.
 
-use purlin_chain::Head;
 use purlin_mempool::{Removal, Removed};
 use purlin_primitives::{Block, BlockId, Receipt, TransactionId, VerifiedTransaction};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -11,11 +10,10 @@ use tokio::sync::oneshot;
 /// answers that they are unknown.
 const DROPPED_MAX: usize = 10_000;
 
-/// A durable, signed block with what it did.
+/// A final block with what it did: durable and signed, or with its confirmations.
 #[derive(Debug)]
 pub(crate) struct FinalBlock {
     pub(crate) id: BlockId,
-    pub(crate) head: Arc<Head>,
     pub(crate) block: Arc<Block>,
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) diagnostics: BTreeMap<TransactionId, String>,
@@ -38,8 +36,8 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
     in_blocks: HashMap<TransactionId, VerifiedTransaction>,
-    /// Blocks whose transactions left the pool and that are not final.
-    included: HashSet<BlockId>,
+    /// Blocks whose transactions left the pool and that are not final, with those.
+    included: HashMap<BlockId, Vec<TransactionId>>,
     /// Blocks that are final and whose transactions the pool still has.
     early: HashMap<BlockId, Arc<FinalBlock>>,
     waiters: HashMap<TransactionId, Vec<oneshot::Sender<Ending>>>,
@@ -53,8 +51,19 @@ impl Tracker {
         if let Some(block) = self.early.remove(&block) {
             return self.conclude(&block);
         }
-        self.included.insert(block);
+        self.included.insert(block, transactions.iter().map(VerifiedTransaction::id).collect());
         self.in_blocks.extend(transactions.iter().map(|transaction| (transaction.id(), transaction.clone())));
+    }
+
+    /// Notes that blocks left the chain before they were final. Their transactions are where the pool says; who
+    /// waits for them goes on waiting.
+    pub(crate) fn taken_back(&mut self, blocks: &[BlockId]) {
+        for block in blocks {
+            self.early.remove(block);
+            if let Some(ids) = self.included.remove(block) {
+                ids.iter().for_each(|id| drop(self.in_blocks.remove(id)));
+            }
+        }
     }
 
     /// Returns a transaction that is in a block which is not final yet.
@@ -69,7 +78,7 @@ impl Tracker {
 
     /// Tells those who wait that a block is final, now or as soon as it was [`Tracker::included`].
     pub(crate) fn finalized(&mut self, block: &Arc<FinalBlock>) {
-        if self.included.remove(&block.id) {
+        if self.included.remove(&block.id).is_some() {
             self.conclude(block);
         } else {
             self.early.insert(block.id, Arc::clone(block));
@@ -205,16 +214,6 @@ mod tests {
             proposer: AccountId::ZERO,
             seal: Seal::FIRST_ROUND,
         };
-        let head = Head {
-            height: header.height,
-            block: header.id(),
-            time: header.time,
-            state_root: Hash32::ZERO,
-            receipts_root: Hash32::ZERO,
-            transactions: 1,
-            oldest_state: Height::ZERO,
-            oldest_proof: Height::ZERO,
-        };
         let receipt = Receipt {
             transaction: transaction.id(),
             outcome: purlin_primitives::Outcome::Succeeded { outputs: Vec::new() },
@@ -223,8 +222,7 @@ mod tests {
             events: Vec::new(),
         };
         Arc::new(FinalBlock {
-            id: head.block,
-            head: Arc::new(head),
+            id: header.id(),
             block: Arc::new(Block { header, transactions: vec![transaction.transaction().clone()] }),
             receipts: vec![receipt],
             diagnostics: BTreeMap::new(),

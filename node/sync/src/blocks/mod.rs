@@ -128,6 +128,10 @@ pub struct SyncedBlock {
     pub certified: CertifiedHeader,
     /// In order.
     pub transactions: Vec<Transaction>,
+    /// Who sent the header, and answers for it once it is [`BlockSync::stored`].
+    pub header_from: PeerId,
+    /// Who sent the transactions.
+    pub body_from: PeerId,
 }
 
 /// What a driver has against a block that was delivered.
@@ -376,6 +380,12 @@ impl BlockSync {
                 }
             }
         }
+        self.finish(now_ms, own)
+    }
+
+    /// A header is wrong that is not here any more, because it was [`BlockSync::stored`].
+    pub fn doubted(&mut self, now_ms: u64, peer: &PeerId, own: &Status) -> Vec<SyncOutput> {
+        self.distrust(now_ms, peer, Offence::Invalid);
         self.finish(now_ms, own)
     }
 

@@ -221,7 +221,7 @@ impl BlockSync {
             match &slot.body {
                 Body::Delivered { .. } => under_way += 1,
                 Body::Ready { from, .. } if under_way < DELIVERED_MAX => {
-                    let from = from.clone();
+                    let (from, body_from) = (from.clone(), from.clone());
                     let delivered = Body::Delivered { from };
                     let Body::Ready { transactions, bytes, .. } =
                         std::mem::replace(&mut slot.body, delivered)
@@ -231,7 +231,8 @@ impl BlockSync {
                     self.buffered_bytes -= bytes;
                     under_way += 1;
                     let (id, certified) = (slot.id, slot.certified.clone());
-                    let block = SyncedBlock { id, certified, transactions };
+                    let header_from = slot.source.clone();
+                    let block = SyncedBlock { id, certified, transactions, header_from, body_from };
                     self.out.push(SyncOutput::Deliver(Box::new(block)));
                 }
                 _ => return,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 struct Trusting(bool);
 
 impl SnapshotTrust for Trusting {
-    fn check(&mut self, _: &SnapshotManifest) -> Result<(), HeaderFault> {
-        if self.0 { Ok(()) } else { Err(HeaderFault { reason: "no".into() }) }
+    fn check(&mut self, _: &SnapshotManifest) -> Result<(), Distrust> {
+        if self.0 { Ok(()) } else { Err(HeaderFault { reason: "no".into() }.into()) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `purlin app events`.
 
 use purlin_api::EventView;
-use purlin_client::{EventCursor, EventQuery};
+use purlin_client::{EventCursor, EventQuery, Finality};
 use purlin_primitives::AppId;
 use serde_json::{Value, json};
 
@@ -26,6 +26,10 @@ pub(crate) struct Args {
     /// At most so many
     #[arg(long, default_value_t = LIMIT_DEFAULT, conflicts_with = "follow")]
     limit: u32,
+    /// Under proof of work, events of blocks that are not final too; those whose block leaves the chain come again,
+    /// marked as removed
+    #[arg(long)]
+    unfinalised: bool,
     /// Go on with new events as they come, until stopped
     #[arg(long, short)]
     follow: bool,
@@ -34,7 +38,9 @@ pub(crate) struct Args {
 /// Prints events; with `--json` one array, or one line each when following.
 pub(crate) fn run(args: Args, context: &Context) -> Result<(), CliError> {
     let connection = context.connect()?;
-    let mut query = EventQuery { app: Some(args.app), topic: args.topic, after: args.after, limit: None };
+    let finality = if args.unfinalised { Finality::Unfinalised } else { Finality::Final };
+    let mut query =
+        EventQuery { app: Some(args.app), topic: args.topic, after: args.after, limit: None, finality };
     if args.follow {
         let mut stream = connection.client.follow_events(query);
         loop {
@@ -62,5 +68,6 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<(), CliError> {
 
 fn line(event: &EventView) -> String {
     let data = event.data.as_ref().map_or_else(|| event.payload.to_string(), Value::to_string);
-    format!("{:<8} {} {data}", event.cursor.to_string(), event.topic)
+    let removed = if event.removed { "removed " } else { "" };
+    format!("{:<8} {removed}{} {data}", event.cursor.to_string(), event.topic)
 }
