@@ -20,6 +20,9 @@ use purlin_state::MemoryStore;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Of each validator; large enough that a share of it is something.
+const POWER: u64 = 1_000_000;
+
 /// Homes of one network.
 struct Network {
     _directory: tempfile::TempDir,
@@ -37,7 +40,7 @@ impl Network {
         let directory = tempfile::tempdir().unwrap();
         let chain = NewChain::development("dev".parse().unwrap(), TimestampMs::new(1_700_000_000_000));
         let all: Vec<_> = (0..validators)
-            .map(|index| GenesisValidator { public_key: validator(index).public_key(), power: 10 })
+            .map(|index| GenesisValidator { public_key: validator(index).public_key(), power: POWER })
             .collect();
         let mut homes = Vec::new();
         for index in 0..validators + followers {
@@ -204,7 +207,7 @@ async fn a_validator_that_runs_twice_is_slashed_on_every_node() {
     let punished = |node: &Node| {
         let page = node.api().validators(None, 100).unwrap();
         let found = page.validators.into_iter().find(|one| one.account == offender).unwrap();
-        found.stake < Amount::new(10) && found.status != ValidatorState::Active
+        found.stake < Amount::new(u128::from(POWER)) && found.status != ValidatorState::Active
     };
     let mut heights = nodes[0].api().head();
     let slashed = async {
