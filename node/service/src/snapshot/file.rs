@@ -339,7 +339,7 @@ impl Scan<'_> {
     }
 }
 
-fn io_error<'a>(path: &'a Path, operation: &'static str) -> impl Fn(io::Error) -> SnapshotFileError + use<> {
+fn io_error(path: &Path, operation: &'static str) -> impl Fn(io::Error) -> SnapshotFileError + use<> {
     let path = path.to_path_buf();
     move |source| SnapshotFileError::Io { path: path.clone(), operation, source }
 }
