@@ -125,7 +125,7 @@ struct Shown {
 fn show(cluster: &Cluster, node: usize) -> Result<Shown> {
     let status = cluster.purlin(node).json(&["status"])?;
     let work = status["pow"]["work"].as_str().context("status prints the work")?;
-    // Of one length, so that they compare as numbers do.
+    // All are of one length, so that they compare as numbers do.
     Ok(Shown {
         height: status["height"].as_u64().context("status prints the height")?,
         work: work.to_owned(),
@@ -145,14 +145,17 @@ fn deepest(log: &Path) -> Result<u64> {
     let log = std::fs::read_to_string(log)?;
     let lines = log.lines().filter(|line| line.contains("went over to a heavier branch"));
     let removed = lines.filter_map(|line| {
-        // Colours may stand around names and signs.
-        let after = line.split("removed").nth(1)?;
-        let digits = after.chars().skip_while(|c| *c != '=').skip_while(|c| !c.is_ascii_digit());
-        // The first number after the sign that belongs to no colour.
-        let text: String = digits.collect();
-        text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        let after = plain(line).split_once("removed=")?.1.to_owned();
+        after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     });
     Ok(removed.max().unwrap_or(0))
+}
+
+/// Takes the colours out of a line: an escape, `[`, numbers, `m`.
+fn plain(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
 }
 
 /// Checks that every node has all of these in its chain; those of the lighter branch wait for a block again.

@@ -24,6 +24,13 @@
 //! and needs none. TCP is plain HTTP and therefore loopback only. Every error is Problem Details
 //! ([`purlin_api::Problem`]), except two that hyper answers before a request exists: a malformed head (400) and a head
 //! over [`RpcLimits::header_bytes_max`] (431).
+//!
+//! Streams and pages of events are of final blocks, and what they told stays. Under proof of work a block is final with
+//! enough blocks on top, and `unfinalised=true` tells events as soon as a block has them: a stream then sends `removed`
+//! for each whose block left the chain, newest first, and reads on where the branches part. Cursors name their block
+//! there, so that a client that returns is told what it missed, or [`ErrorCode::CursorGone`](purlin_api::ErrorCode) when
+//! that is not remembered. Only a branch longer than the confirmations takes back what was told as final; that is told
+//! the same way.
 #![forbid(unsafe_code)]
 
 mod access;

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 
 use crate::node::{
     AccountRecord, BlockRecord, BlockSelector, Conclusion, DeviceDetails, EventFilter, EventRecord,
-    EventRecords, Inclusion, Node, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord, StateRecord,
-    SubmitError, TransactionRecord,
+    EventRecords, EventScope, Inclusion, Node, NodeError, ProvenStateRecord, QueryRecord, SimulationRecord,
+    StateRecord, SubmitError, TransactionRecord,
 };
 
 /// Schema of the one application that a [`FakeNode`] has, `counter`.
@@ -50,6 +50,8 @@ struct Ledger {
     validators: BTreeMap<AccountId, ValidatorView>,
     fault: Option<NodeError>,
     delay: Duration,
+    /// Events that are taken back with the next read of what is not final.
+    removed: Vec<EventRecord>,
 }
 
 /// Whether a [`FakeNode`] makes blocks by itself.
@@ -110,6 +112,25 @@ impl FakeNode {
     /// Adds a validator.
     pub fn add_validator(&self, validator: ValidatorView) {
         self.ledger.lock().validators.insert(validator.account, validator);
+    }
+
+    /// Says that the events of the last block did not happen, to whoever reads what is not final next.
+    pub fn take_back(&self) {
+        let mut ledger = self.ledger.lock();
+        let Some(block) = ledger.blocks.last() else { return };
+        let (height, id) = (block.block.header.height, block.id);
+        let resume = EventCursor::end_of(height.saturating_sub(Height::new(1))).in_block(BlockId::ZERO);
+        let events =
+            block.receipts.iter().flat_map(|receipt| receipt.events.iter().zip(std::iter::repeat(receipt)));
+        let removed = events.enumerate().map(|(index, (event, receipt))| EventRecord {
+            cursor: EventCursor { height, index: index as u32, block: Some(id) },
+            transaction: receipt.transaction,
+            event: event.clone(),
+            removed: Some(resume),
+        });
+        ledger.removed = removed.collect();
+        drop(ledger);
+        self.head.send_modify(|_| {});
     }
 
     /// Puts every waiting transaction into a block and returns its height.
@@ -468,7 +489,11 @@ impl Node for FakeNode {
         after: EventCursor,
         limit: usize,
     ) -> Result<EventRecords, NodeError> {
-        let ledger = self.ledger()?;
+        let mut ledger = self.ledger()?;
+        if filter.scope == EventScope::Unfinalised && !ledger.removed.is_empty() {
+            let events = std::mem::take(&mut ledger.removed);
+            return Ok(EventRecords { events, next: after, more: false });
+        }
         let all = ledger.blocks.iter().flat_map(|block| {
             let events = block
                 .receipts

@@ -258,6 +258,42 @@ async fn a_stream_resumes_where_the_client_stopped() {
 }
 
 #[tokio::test]
+async fn only_who_asks_for_it_is_told_what_left_the_chain() {
+    let setup = Setup::new().await;
+    setup.send("POST", "/api/v1/transactions", BINARY, increment(1, 0, 7).encode()).await;
+    let mut patient = setup.stream("/api/v1/events/stream?after=0.0", None).await;
+    let mut newest = setup.stream("/api/v1/events/stream?after=0.0&unfinalised=true", None).await;
+    for stream in [&mut patient, &mut newest] {
+        let (event, id, data) = stream.next().await.unwrap();
+        assert_eq!((event.as_str(), id.as_str(), &data["data"]["by"]), ("event", "1.0", &json!(7)));
+        assert!(data.get("removed").is_none() && data.get("resume").is_none());
+    }
+    setup.node.take_back();
+    let (event, id, data) = newest.next().await.unwrap();
+    // Who is cut off now reads on before it.
+    assert!(id.starts_with("0.4294967295@0x"), "{id}");
+    assert_eq!((event.as_str(), &data["removed"], &data["resume"]), ("removed", &json!(true), &json!(id)));
+    assert_eq!(data["data"]["by"], 7);
+    setup.send("POST", "/api/v1/transactions", BINARY, increment(1, 1, 8).encode()).await;
+    for stream in [&mut patient, &mut newest] {
+        let (event, id, data) = stream.next().await.unwrap();
+        assert_eq!((event.as_str(), id.as_str(), &data["data"]["by"]), ("event", "2.0", &json!(8)));
+    }
+    // By pages as well; no stream is there to be told first.
+    let setup = Setup::new().await;
+    setup.send("POST", "/api/v1/transactions", BINARY, increment(1, 0, 7).encode()).await;
+    setup.node.take_back();
+    assert!(setup.get("/api/v1/events").await.json()["events"][0].get("removed").is_none());
+    let page = setup.get("/api/v1/events?unfinalised=true").await.json();
+    assert_eq!(
+        (page["events"][0]["removed"].clone(), page["events"].as_array().unwrap().len()),
+        (json!(true), 1)
+    );
+    setup.get("/api/v1/events?unfinalised=maybe").await.problem(400, "bad_request");
+    setup.get(&format!("/api/v1/events?after=1.0@{}", "0x12")).await.problem(400, "bad_request");
+}
+
+#[tokio::test]
 async fn a_silent_stream_is_kept_alive_with_its_cursor_and_ends_with_the_server() {
     let limits = RpcLimits { keep_alive: Duration::from_millis(50), ..RpcLimits::default() };
     let mut setup = Setup::with(limits).await;

@@ -138,10 +138,8 @@ impl NetworkSink for Switch {
                 self.with_below(|network| network.respond(*id, None));
                 return Ok(());
             }
-            NetworkEvent::Response { id, .. } => {
-                if self.state.lock().asked.remove(id).is_none() {
-                    return Ok(());
-                }
+            NetworkEvent::Response { id, .. } if self.state.lock().asked.remove(id).is_none() => {
+                return Ok(());
             }
             _ => {}
         }

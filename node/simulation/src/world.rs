@@ -468,6 +468,7 @@ impl World {
             node: asked,
             bug: self.bug,
             begins: self.begins,
+            app: self.plan.app,
         };
         self.clients[index].turn(random, &self.ledger, turn)?;
         let think_ms = random.between(20, self.plan.think_ms);

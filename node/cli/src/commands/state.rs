@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use purlin_abi::schema::{AppSchema, StateKind};
 use purlin_api::{HexBytes, StateView};
-use purlin_primitives::{AppId, BlockId, Certificate, Height};
+use purlin_primitives::{AppId, BlockId, Certificate, ConsensusRules, Height};
 use purlin_state::{StateKey, StateProof, TreeProof, Trust, VerifiedValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -190,6 +190,12 @@ fn verify(args: &VerifyArgs, context: &Context) -> Result<(), CliError> {
         (None, Some(path)) => {
             let genesis =
                 purlin_service::read_genesis(path).map_err(|error| CliError::failure(error.to_string()))?;
+            if let ConsensusRules::Pow(_) = genesis.parameters.consensus {
+                return Err(CliError::usage(
+                    "a genesis with proof of work names nobody whose signatures could show that a block is final",
+                )
+                .hint("ask nodes that you trust for the block, and give its id with --block ID"));
+            }
             let validators = genesis.validator_set().map_err(|error| CliError::failure(error.to_string()))?;
             Trust::Validators(validators, genesis.chain_id)
         }

@@ -237,7 +237,9 @@ impl<S: KeyValueStore> Driver<S> {
 
     /// Returns how many bodies, executed blocks and wanted blocks it keeps.
     pub(super) fn lengths(&self) -> (usize, usize, usize) {
-        (self.bodies.len(), self.built.len(), self.wanted.len())
+        let (bodies, wanted) = self.parts.pow.as_ref().map_or((0, 0), PowDriver::lengths);
+        let candidates = self.parts.core.heads.as_ref().map_or(0, |heads| heads.candidates.lock().len());
+        (self.bodies.len() + bodies, self.built.len() + candidates, self.wanted.len() + wanted)
     }
 
     /// Takes a message, lets timers go off that are due, and carries out everything that follows.

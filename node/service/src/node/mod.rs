@@ -479,11 +479,14 @@ fn start_threads<S: KeyValueStore>(
     ])
 }
 
+/// Threads that end when what they work for is dropped.
+type Threads = Vec<JoinHandle<()>>;
+
 /// Starts the threads that mine, when the settings and the key say so.
 fn start_miner<S: KeyValueStore>(
     settings: &Settings,
     core: &Arc<Core<S>>,
-) -> Result<(Box<dyn Miner>, Vec<JoinHandle<()>>), StartError> {
+) -> Result<(Box<dyn Miner>, Threads), StartError> {
     if core.validator.is_none() || settings.mining_threads == 0 {
         return Ok((Box::new(NoMiner), Vec::new()));
     }

@@ -86,6 +86,8 @@ impl BuildJob {
     /// Returns the height that must be sealed before the job can end.
     pub(super) fn parent(&self) -> Option<Height> {
         let height = match self {
+            // A miner builds on what is stored, or not at all.
+            Self::Build { seal: Seal::Pow { .. }, .. } => return None,
             Self::Build { height, .. } => *height,
             Self::Judge { block } => block.header.height,
             Self::Advance { .. } | Self::Pow(_) => return None,

@@ -4,7 +4,7 @@
 //! would wait is not ready yet, and the caller chooses which of those that are ready goes next.
 
 use purlin_chain::Chain;
-use purlin_primitives::{Height, Transaction, TransactionId};
+use purlin_primitives::{BlockHeader, Height, Transaction, TransactionId};
 use purlin_rpc::SubmitError;
 use purlin_state::KeyValueStore;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use super::driver::{Driver, Halt};
 use super::exchange::Exchange;
 use super::inbox::Inbox;
 use super::peers::tick_interval;
-use super::pipeline::{self, BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, Sealed};
+use super::pipeline::{self, BuildJob, Builder, CommitJob, MESSAGES_MAX, Message, PowMessage, Sealed};
 use super::tracker::Ending;
 use super::workers::Workers;
 use super::{NoMiner, NodeParts, StartError};
@@ -264,6 +264,11 @@ impl<S: KeyValueStore> SteppedNode<S> {
         }
         self.builds.extend(self.build_channel.try_iter());
         self.commits.extend(self.commit_channel.try_iter());
+    }
+
+    /// Takes a header with a nonce that meets its target, as [`super::StepMiner::step`] finds it.
+    pub fn mined(&mut self, header: BlockHeader) {
+        self.messages.push_back(Message::Pow(PowMessage::Mined(Box::new(header))));
     }
 
     /// Returns when the driver wants to be stepped without a message.

@@ -117,6 +117,11 @@ impl PowDriver {
         self.miner.stop();
     }
 
+    /// Returns how many bodies and wanted blocks it keeps.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        (self.bodies.blocks.len(), self.wanted.len())
+    }
+
     /// Says whether the committer has a branch.
     pub(super) fn is_reorganizing(&self) -> bool {
         self.reorganizing
@@ -217,10 +222,18 @@ impl<S: KeyValueStore> Driver<S> {
                 self.inputs.push_back(Input::BlockValidated { block, verdict });
                 self.judge_ready()?;
             }
-            PowMessage::Unplaced { block } => {
-                // The engine asks again when it still wants it.
-                tracing::debug!(%block, "the parent of a block is gone");
-                self.pow()?.judging.remove(&block);
+            PowMessage::Unplaced(block) => {
+                let id = block.header.id();
+                let pow = self.pow()?;
+                let Some(header) = pow.judging.remove(&id) else { return Ok(()) };
+                // Its parent was executed before it, and another body of that one is on its way. Otherwise it is
+                // gone, and the engine asks again when it still wants this one.
+                let parent = &header.parent;
+                if pow.wanted.contains_key(parent) || pow.judging.contains_key(parent) {
+                    pow.bodies.put(id, *block);
+                    return self.want(header, None);
+                }
+                tracing::debug!(block = %id, "the parent of a block is gone");
                 self.judge_ready()?;
             }
             PowMessage::BadBody { block, reason } => {

@@ -26,8 +26,8 @@ pub(in crate::node) enum PowMessage {
     Mined(Box<BlockHeader>),
     /// A block of somebody else was executed and is among the candidates, or breaks a rule.
     Judged { block: BlockId, verdict: Result<Box<BlockHeader>, String> },
-    /// Nothing is known of a block's parent any more.
-    Unplaced { block: BlockId },
+    /// Nothing is known of a block's parent, or not yet.
+    Unplaced(Box<Block>),
     /// A body that is not what the header commits to, or has wrong signatures, which ids do not cover: another
     /// copy may be right.
     BadBody { block: BlockId, reason: String },
@@ -106,8 +106,8 @@ impl<S: KeyValueStore> Builder<S> {
         let executed = match judged {
             Ok(Some(Ok(executed))) => executed,
             Ok(Some(Err(reason))) => return Ok(PowMessage::Judged { block: id, verdict: Err(reason) }),
-            Ok(None) => return Ok(PowMessage::Unplaced { block: id }),
-            Err(error) if is_outdated(&error) => return Ok(PowMessage::Unplaced { block: id }),
+            Ok(None) => return Ok(PowMessage::Unplaced(Box::new(block))),
+            Err(error) if is_outdated(&error) => return Ok(PowMessage::Unplaced(Box::new(block))),
             Err(error) => return Err(error),
         };
         let header = Box::new(block.header.clone());
