@@ -56,7 +56,7 @@ pub(super) struct Core<S> {
     pub(super) pool: Mutex<Pool>,
     pub(super) tracker: Mutex<Tracker>,
     pub(super) metrics: Arc<Metrics>,
-    /// The last block: durable and signed; under proof of work durable, and the chain's end for now.
+    /// The last block: durable and signed; under proof of work durable, and the end of the heaviest branch.
     pub(super) head: RwLock<Arc<Head>>,
     /// Height of the last final block.
     pub(super) heights: watch::Sender<Height>,
@@ -159,11 +159,13 @@ impl<S: KeyValueStore> Core<S> {
         Ok(set)
     }
 
-    /// Returns the newest block that a newcomer can use as a checkpoint: the first of an epoch.
+    /// Returns the newest block that a newcomer can use as a checkpoint: the first of an epoch, and not above what the
+    /// newest snapshot reaches, which it could not join by otherwise.
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
         let ConsensusRules::Pos(rules) = &self.chain.parameters().consensus else { return None };
         let head = self.head.read().height;
-        let epoch = staking::epoch_of(rules, head);
+        let reached = self.snapshots.get(None).map_or(head, |file| file.height().next().min(head));
+        let epoch = staking::epoch_of(rules, reached);
         let height = Height::new(epoch.checked_mul(rules.epoch_blocks)?.checked_add(1)?);
         let header = if epoch > 0 { self.chain.header(height).ok().flatten() } else { None };
         Some(Checkpoint { height, block: header?.id() })
