@@ -53,7 +53,7 @@ pub(super) struct Core<S> {
     pub(super) pool: Mutex<Pool>,
     pub(super) tracker: Mutex<Tracker>,
     pub(super) metrics: Arc<Metrics>,
-    /// The last block: durable and signed; under proof of work durable, and the chain's end for now.
+    /// The last block: durable and signed; under proof of work durable, and not final yet.
     pub(super) head: RwLock<Arc<Head>>,
     /// Height of the last final block.
     pub(super) heights: watch::Sender<Height>,
