@@ -1,4 +1,4 @@
-//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | chaos | pow | sim`.
+//! Is the repository's task runner: `cargo xtask demo | test | bench | crash | join | chaos | pow | sim`.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -7,6 +7,7 @@ mod cluster;
 mod command;
 mod crash;
 mod demo;
+mod join;
 mod node;
 mod pow;
 mod setup;
@@ -32,6 +33,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill a node during a stream of transactions, many times, and see that nothing was lost
     Crash(crash::Args),
+    /// Commit many transactions, then let fresh nodes join by replay and by snapshot, and compare
+    Join(join::Args),
     /// Run a network of processes under faults: kills, partitions, packet loss, NAT
     Chaos(chaos::Args),
     /// Part three miners into two and one for some blocks, heal, and see that all follow the heavier branch
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
+        Task::Join(args) => join::run(&args),
         Task::Chaos(args) => chaos::run(&args),
         Task::Pow(args) => pow::run(&args),
         Task::Sim(args) => sim::run(&args),

@@ -33,7 +33,7 @@ pub use event::{EventCursor, EventPage, EventView, ParseCursorError};
 pub use hex::{HexBytes, ParseHexError};
 pub use network::{PeerList, PeerView};
 pub use problem::{ErrorCode, PROBLEM_CONTENT_TYPE, Problem};
-pub use status::{ChainParameters, MempoolStatus, PowStatus, Status, SyncState};
+pub use status::{ChainParameters, MempoolStatus, PowStatus, SnapshotProgressView, Status, SyncState};
 pub use transaction::{
     ActionOutput, ActionView, BatchItem, BatchResult, BodyView, FailureView, OutcomeView, ReceiptEvent,
     ReceiptView, SimulateRequest, SimulateResult, SubmitBatchRequest, SubmitRequest, Submitted,

@@ -87,6 +87,9 @@ error_codes! {
     /// No block there.
     BlockNotFound, "block_not_found", 404, "No such block",
         "GET /api/v1/status gives the current height";
+    /// The block is older than what this node keeps.
+    BlockPruned, "block_pruned", 410, "Block is not kept here",
+        "the detail names the oldest block kept; ask a node that keeps all of history";
     /// Not in the chain and not waiting.
     TransactionNotFound, "transaction_not_found", 404, "No such transaction",
         "it may have expired or never arrived; check the id and submit it again";

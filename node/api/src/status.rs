@@ -12,6 +12,18 @@ pub enum SyncState {
     Synced,
     /// Blocks are being fetched.
     Syncing,
+    /// The state of a recent block is being fetched; nothing can be asked of it yet.
+    Snapshot,
+}
+
+/// How far a snapshot is that is being fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SnapshotProgressView {
+    /// Height of its block.
+    #[schema(value_type = u64)]
+    pub height: Height,
+    /// Thousandths that are stored.
+    pub permille: u32,
 }
 
 /// What waits for a block.
@@ -53,6 +65,10 @@ impl From<&Parameters> for ChainParameters {
             gas_schedule: parameters.gas_schedule,
         }
     }
+}
+
+fn first_block() -> Height {
+    Height::new(1)
 }
 
 /// Proof of work, as a node sees it.
@@ -114,6 +130,20 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub sync_target: Option<Height>,
+    /// How far the snapshot is, while one is being fetched and was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotProgressView>,
+    /// Why blocks are not taken although there are some, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_problem: Option<String>,
+    /// Oldest block whose transactions, receipts and events are kept; 1 when all are.
+    #[serde(default = "first_block")]
+    #[schema(value_type = u64)]
+    pub oldest_block: Height,
+    /// What to give to a newcomer as `network.checkpoint`: `HEIGHT:BLOCKID` of a recent block; none in the first epoch,
+    /// and under proof of work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// Connected nodes.
     pub peers: u32,
     /// Seconds since the node started.

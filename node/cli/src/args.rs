@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Show and change settings
     #[command(subcommand)]
     Config(commands::config::Command),
+    /// Write the state of a block to a file, and begin a node with such a file
+    #[command(subcommand)]
+    Snapshot(commands::snapshot::Command),
     /// Look for what is wrong with a node's home
     Doctor(commands::doctor::Args),
     /// Say how the node is: height, state root, peers, progress, what waits

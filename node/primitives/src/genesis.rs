@@ -175,11 +175,11 @@ impl Genesis {
 
     /// Returns who decides the first blocks.
     pub fn validator_set(&self) -> Result<ValidatorSet, ValidatorSetError> {
-        let validators = self.validators.iter().map(|GenesisValidator { public_key, power }| Validator {
-            public_key: *public_key,
-            account: public_key.account_id(),
-            power: *power,
-        });
-        ValidatorSet::new(validators.collect())
+        let validator = |GenesisValidator { public_key, power }: &GenesisValidator| {
+            let account = public_key.try_account_id();
+            let account = account.map_err(|_| ValidatorSetError::NoKey { public_key: *public_key })?;
+            Ok(Validator { public_key: *public_key, account, power: *power })
+        };
+        ValidatorSet::new(self.validators.iter().map(validator).collect::<Result<_, _>>()?)
     }
 }

@@ -40,6 +40,12 @@ pub enum ValidatorSetError {
         /// Which.
         public_key: PublicKey,
     },
+    /// Bytes that are no point of the curve.
+    #[error("validator {public_key} is no public key: its bytes are no point of secp256k1")]
+    NoKey {
+        /// Which.
+        public_key: PublicKey,
+    },
     /// No weight.
     #[error("validator {public_key} has no power")]
     NoPower {

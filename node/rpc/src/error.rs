@@ -34,6 +34,7 @@ impl From<NodeError> for ApiError {
             NodeError::Stopping => ErrorCode::Stopping,
             NodeError::NotReady { .. } => ErrorCode::NotReady,
             NodeError::Busy { .. } => ErrorCode::Busy,
+            NodeError::BlockPruned { .. } => ErrorCode::BlockPruned,
             NodeError::HeightUnavailable { .. } => ErrorCode::HeightUnavailable,
             NodeError::CursorGone { .. } => ErrorCode::CursorGone,
             NodeError::Fault { detail } => {

@@ -36,6 +36,14 @@ pub enum NodeError {
         /// Which heights are.
         detail: String,
     },
+    /// The block is older than what is kept.
+    #[error("block {height} is not kept on this node; the oldest kept is {oldest}")]
+    BlockPruned {
+        /// The height asked for.
+        height: Height,
+        /// The oldest one that is kept.
+        oldest: Height,
+    },
     /// The block that somebody read up to is not of the chain any more, and how it left is not remembered.
     #[error("block {block} at height {height} left the chain")]
     CursorGone {

@@ -181,12 +181,24 @@ fn check_data(
     }
     let message = format!("head {} at height {}, state root {}", head.block, head.height, head.state_root);
     findings.add("data", Level::Good, message);
+    let history = chain.history();
+    if history.oldest_block > Height::new(1) {
+        let message = format!(
+            "blocks are kept from {} on; a replay can begin with the state of block {}",
+            history.oldest_block, head.oldest_state
+        );
+        findings.add("data", Level::Good, message);
+    }
     check_sign_state(settings, &chain, findings);
     if examination == Examination::Replay {
         match chain.verify_from_blocks(&executor, progress) {
             Ok(report) => {
+                let from = match report.from.get() {
+                    1 => String::new(),
+                    from => format!(" from {from} on"),
+                };
                 let message = format!(
-                    "{} blocks with {} transactions give the stored state root {}",
+                    "{} blocks{from} with {} transactions give the stored state root {}",
                     report.blocks, report.transactions, report.state_root
                 );
                 findings.add("replay", Level::Good, message);

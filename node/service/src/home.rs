@@ -13,6 +13,7 @@ use crate::sign_state::SigningFiles;
 /// genesis.json   what the chain starts from
 /// keys/          NAME.age or NAME.dev, with NAME.pub
 /// data/          the database
+/// snapshots/     states of recent blocks for newcomers; may be deleted
 /// cache/         compiled code; may be deleted while the node is stopped
 /// sign_state     what this node's validator key signed last
 /// network/       this node's identity among peers, and what is known of them
@@ -56,6 +57,11 @@ impl Home {
     /// Returns the directory of the database.
     pub fn data(&self) -> PathBuf {
         self.root.join("data")
+    }
+
+    /// Returns the directory of the snapshots that are served.
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
     }
 
     /// Returns the directory of compiled code.

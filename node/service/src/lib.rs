@@ -32,12 +32,13 @@ mod metrics;
 mod node;
 mod sign_state;
 mod signing_disk;
+mod snapshot;
 mod vote_log;
 
 pub use clock::system_time;
 pub use config::{
     ConfigError, EngineBackend, LogFormat, MemoryAllocation, Origin, PartialSettings, ResolvedSetting,
-    SETTINGS, SettingSpec, Settings, environment_name, find_setting, set_in_file,
+    SETTINGS, SettingSpec, Settings, SyncMethod, environment_name, find_setting, set_in_file,
 };
 pub use doctor::{Examination, Finding, Level, doctor, recreate_sign_state};
 pub use home::{Home, HomeLock, LockError};
@@ -58,5 +59,10 @@ pub use node::{
 };
 pub use purlin_network::check_peer_address;
 pub use purlin_primitives::Genesis;
+pub use purlin_sync::Checkpoint;
 pub use sign_state::{LastSigned, SignStateError, SignStep, Signer, SigningFiles, SigningTerms};
 pub use signing_disk::{IfMissing, SigningDisk, SigningFile, SystemDisk};
+pub use snapshot::{
+    InstallError, Made, MakeError, SnapshotError, SnapshotFileError, SnapshotSummary, create_snapshot,
+    restore_snapshot,
+};

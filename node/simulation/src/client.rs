@@ -7,6 +7,7 @@ use purlin_primitives::{
 use purlin_rpc::SubmitError;
 use purlin_service::{Fate, Waiting, development_key};
 
+use crate::app;
 use crate::bug::Bug;
 use crate::ledger::{Checked, Ledger, Violation};
 use crate::node::Stepped;
@@ -14,6 +15,10 @@ use crate::random::Random;
 
 /// Time after which a client asks another node, in microseconds.
 const PATIENCE_US: u64 = 4_000_000;
+
+/// Gas limit of a transaction, and where an application may be installed by it.
+const GAS: Gas = Gas::new(1_000_000);
+const APP_GAS: Gas = Gas::new(2_000_000_000);
 
 /// A transaction on its way.
 struct Current {
@@ -30,6 +35,8 @@ pub(crate) struct Client {
     pub(crate) account: AccountId,
     current: Option<Current>,
     bonded: bool,
+    /// Whether it is the one that installs the application, and has not yet.
+    installs: bool,
     /// What it was told is committed.
     pub(crate) acknowledged: Vec<TransactionId>,
     pub(crate) dropped: u64,
@@ -51,13 +58,23 @@ pub(crate) struct Turn<'a> {
     pub(crate) bug: Option<Bug>,
     /// Whether it begins new transactions.
     pub(crate) begins: bool,
+    /// Whether there is an application to install and call.
+    pub(crate) app: bool,
 }
 
 impl Client {
     pub(crate) fn new(index: usize) -> Self {
         let key = client_key(index);
         let account = key.public_key().account_id();
-        Self { key, account, current: None, bonded: false, acknowledged: Vec::new(), dropped: 0 }
+        Self {
+            key,
+            account,
+            current: None,
+            bonded: false,
+            installs: index == 0,
+            acknowledged: Vec::new(),
+            dropped: 0,
+        }
     }
 
     /// Says whether it waits for nothing.
@@ -145,6 +162,11 @@ impl Client {
         let to = *random.pick(turn.accounts);
         let record = staking::validator(&mut &*node.chain().state(), &self.account).ok().flatten();
         let action = match random.between(0, 99) {
+            _ if turn.app && self.installs => {
+                self.installs = false;
+                app::install()
+            }
+            20..=49 if turn.app => app::call(random),
             // A little: those who are away must stay far below a third.
             0..=4 if !self.bonded => {
                 self.bonded = true;
@@ -162,7 +184,7 @@ impl Client {
             sender: self.account,
             nonce: ledger.nonce(&self.account),
             expires_at: head.saturating_add(Height::new(random.between(3, 400))),
-            gas_limit: Gas::new(1_000_000),
+            gas_limit: if turn.app { APP_GAS } else { GAS },
             fee: Amount::new(u128::from(random.between(0, 3))),
             access: Vec::new(),
             actions: vec![action],

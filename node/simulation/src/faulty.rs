@@ -25,6 +25,8 @@ pub(crate) struct FaultyEngine {
     precommits: BTreeMap<(u32, BlockId), Vec<SignedVote>>,
     /// A block that is committed past the engine.
     forced: Option<Certificate>,
+    /// Whether the engine commits by itself.
+    committing: bool,
 }
 
 impl FaultyEngine {
@@ -37,6 +39,7 @@ impl FaultyEngine {
             validators: Arc::default(),
             precommits: BTreeMap::new(),
             forced: None,
+            committing: false,
         }
     }
 
@@ -46,6 +49,7 @@ impl FaultyEngine {
         self.validators = Arc::clone(validators);
         self.precommits.clear();
         self.forced = None;
+        self.committing = false;
     }
 
     /// Counts a precommit; returns a certificate once half of the power has signed.
@@ -63,7 +67,7 @@ impl FaultyEngine {
             votes.push(signed);
         }
         let signed_power: u64 = votes.iter().map(power).sum();
-        if self.forced.is_some() || signed_power * 2 < self.validators.total_power() {
+        if self.forced.is_some() || self.committing || signed_power * 2 < self.validators.total_power() {
             return None;
         }
         votes.sort_by_key(|signed| signed.public_key);
@@ -94,14 +98,17 @@ impl ConsensusEngine for FaultyEngine {
                 }
             }
             Input::Certified { header, certificate, .. } if self.bug == Bug::CertificateUnchecked => {
-                if self.forced.is_none() && header.height == self.height && certificate.is_for(header) {
+                let free = self.forced.is_none() && !self.committing;
+                if free && header.height == self.height && certificate.is_for(header) {
                     let certificate = certificate.clone();
                     self.force(certificate, &mut added);
                     return added;
                 }
             }
             Input::BlockValidated { block, verdict: Verdict::Valid { .. } } => {
-                if let Some(certificate) = self.forced.clone().filter(|forced| forced.block == *block) {
+                let forced = self.forced.clone().filter(|forced| forced.block == *block);
+                if let Some(certificate) = forced.filter(|_| !self.committing) {
+                    self.committing = true;
                     added.push(Effect::Commit { block: *block, certificate: Some(certificate) });
                 }
             }
@@ -112,6 +119,7 @@ impl ConsensusEngine for FaultyEngine {
         if forced {
             effects.retain(|effect| !matches!(effect, Effect::Commit { .. }));
         }
+        self.committing |= effects.iter().any(|effect| matches!(effect, Effect::Commit { .. }));
         match self.bug {
             Bug::EvidenceIgnored => effects.retain(|effect| !matches!(effect, Effect::Evidence(_))),
             Bug::StaleProposal => {

@@ -293,6 +293,7 @@ fn entries(
 fn digest_of(state: &dyn StateReader) -> Result<Hash32, purlin_state::StoreError> {
     let mut all = entries(state, StatePrefix::Account)?;
     all.extend(entries(state, StatePrefix::Validator)?);
+    all.extend(entries(state, StatePrefix::AppStorage)?);
     let bytes = borsh::to_vec(&all).expect("writing to memory cannot fail");
     Ok(hash_domain("simulation", &bytes))
 }

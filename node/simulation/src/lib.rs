@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod adversary;
+mod app;
 mod bug;
 mod campaign;
 mod checks;

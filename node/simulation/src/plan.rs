@@ -85,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) clients: usize,
     /// Longest time that a client thinks, in milliseconds.
     pub(crate) think_ms: u64,
+    /// Whether they install an application and call it.
+    pub(crate) app: bool,
 }
 
 impl Plan {
@@ -150,6 +152,7 @@ impl Plan {
             missed_turns_max: if jails { 2 } else { 10_000 },
             clients: random.between(2, 5) as usize,
             think_ms: random.between(200, 1_500),
+            app: random.percent(25),
         }
     }
 
@@ -195,7 +198,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {} validators, {} followers, blocks every {} to {} ms, epochs of {}, reward {}, {} clients",
+            "seed {}: {} validators, {} followers, blocks every {} to {} ms, epochs of {}, reward {}, {} clients{}",
             self.seed,
             self.validators,
             self.followers,
@@ -203,7 +206,8 @@ impl fmt::Display for Plan {
             self.idle_ms,
             self.epoch_blocks,
             self.block_reward,
-            self.clients
+            self.clients,
+            if self.app { ", an application" } else { "" }
         )?;
         for (node, kind) in &self.adversaries {
             writeln!(f, "  node {node} is the {kind}")?;

@@ -21,6 +21,8 @@ pub struct Statistics {
     pub acknowledged: u64,
     /// Transactions that clients were told were dropped, or saw superseded.
     pub dropped: u64,
+    /// Runs that ended with the application installed and running.
+    pub apps: u64,
     /// Parcels sent.
     pub messages: u64,
     /// Of those, lost by the weather.
@@ -67,6 +69,7 @@ impl Statistics {
             (&mut self.transactions, other.transactions),
             (&mut self.acknowledged, other.acknowledged),
             (&mut self.dropped, other.dropped),
+            (&mut self.apps, other.apps),
             (&mut self.messages, other.messages),
             (&mut self.lost, other.lost),
             (&mut self.cut, other.cut),
@@ -98,13 +101,14 @@ impl fmt::Display for Statistics {
         };
         writeln!(
             f,
-            "{} seeds, {:.0} simulated seconds, {} blocks, {} transactions ({} acknowledged, {} dropped)",
+            "{} seeds, {:.0} simulated seconds, {} blocks, {} transactions ({} acknowledged, {} dropped), {} applications",
             self.seeds,
             self.simulated_ms as f64 / 1000.0,
             self.blocks,
             self.transactions,
             self.acknowledged,
-            self.dropped
+            self.dropped,
+            self.apps
         )?;
         writeln!(
             f,

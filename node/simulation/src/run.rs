@@ -6,6 +6,7 @@ use purlin_execution::NodeExecutor;
 use purlin_primitives::Height;
 use std::sync::{Arc, OnceLock};
 
+use crate::app;
 use crate::bug::Bug;
 use crate::ledger::{Checked, Violation};
 use crate::plan::Plan;
@@ -122,6 +123,9 @@ impl World {
         for node in self.nodes.iter().filter(|node| node.is_honest()) {
             let Some(running) = &node.running else { continue };
             let chain = running.node.chain();
+            if node.index + 1 == self.plan.validators {
+                self.statistics.apps += u64::from(app::runs(&*chain.state()));
+            }
             let verified = if node.index == replays {
                 chain.verify_from_blocks(&*executor, |_| {}).map(drop)
             } else {

@@ -82,7 +82,8 @@ fn genesis_of(plan: &Plan) -> Genesis {
     let validators = (0..plan.validators).map(validator_key);
     let rules = PosRules {
         epoch_blocks: plan.epoch_blocks,
-        unbonding_epochs: 12,
+        // Longer than a run: a node that was away trusts what it finds, without an operator's checkpoint.
+        unbonding_epochs: 100,
         block_reward: Amount::new(plan.block_reward),
         missed_turns_max: plan.missed_turns_max,
         ..PosRules::default()
@@ -467,6 +468,7 @@ impl World {
             node: asked,
             bug: self.bug,
             begins: self.begins,
+            app: self.plan.app,
         };
         self.clients[index].turn(random, &self.ledger, turn)?;
         let think_ms = random.between(20, self.plan.think_ms);

@@ -27,6 +27,7 @@ fn part(number: u64) {
         ("timeouts", statistics.timeouts),
         ("bans", statistics.bans),
         ("acknowledged", statistics.acknowledged),
+        ("applications", statistics.apps),
     ] {
         assert!(count > 0, "{what}: {statistics}");
     }

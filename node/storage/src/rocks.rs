@@ -142,6 +142,17 @@ impl KeyValueStore for RocksStore {
         options.set_sync(durability == Durability::Synced);
         self.database.write_opt(writes, &options).map_err(|error| store_error("writing", error))
     }
+
+    fn disk_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.usage()?.disk_bytes))
+    }
+
+    fn reclaim(&self, column: Column, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        let family = self.family(column)?;
+        self.database.flush_cf(family).map_err(|error| store_error("flushing a column", error))?;
+        self.database.compact_range_cf(family, Some(from), Some(to));
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for RocksStore {

@@ -271,3 +271,28 @@ fn measure_synced_batches() {
     }
     println!("{:?}", store.usage().unwrap());
 }
+
+#[test]
+fn space_of_removed_entries_is_given_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut random = Random(5);
+    let key = |n: u64| n.to_be_bytes();
+    for n in 0..200 {
+        let mut batch = WriteBatch::default();
+        // Bytes that do not compress.
+        let value: Vec<u8> = (0..20_000).map(|_| random.below(256) as u8).collect();
+        batch.put(Column::Blocks, key(n), value);
+        store.write(batch, Durability::Buffered).unwrap();
+    }
+    store.reclaim(Column::Blocks, &key(0), &key(200)).unwrap();
+    let before = store.disk_bytes().unwrap().unwrap();
+    assert!(before > 3_500_000, "{before}");
+    let mut batch = WriteBatch::default();
+    (0..150).for_each(|n| batch.delete(Column::Blocks, key(n)));
+    store.write(batch, Durability::Synced).unwrap();
+    store.reclaim(Column::Blocks, &key(0), &key(150)).unwrap();
+    let after = store.disk_bytes().unwrap().unwrap();
+    assert!(after < before / 3, "{after} of {before}");
+    assert_eq!(store.scan(Column::Blocks, &[], None, Order::Ascending, 500).unwrap().len(), 50);
+}

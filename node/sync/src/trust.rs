@@ -50,15 +50,15 @@ impl fmt::Display for Checkpoint {
 pub enum TrustProblem {
     /// The unbonding period has passed since what this node trusts.
     #[error(
-        "the newest block that this node trusts is {trusted}, and peers are at {height}: more than the unbonding period \
-         of {window} blocks later, so that validators who have left since could show another chain at no cost; give it \
+        "the newest block that this node trusts is {trusted}, and what it is offered is at {height}: more than the \
+         unbonding period of {window} blocks later, so that validators who have left since could show another chain at no cost; give it \
          a recent checkpoint from a node that you trust: `purlin status` prints it there, and `purlin config set \
          network.checkpoint HEIGHT:BLOCKID` sets it here"
     )]
     TooOld {
         /// Genesis, head or checkpoint.
         trusted: Height,
-        /// Where peers are.
+        /// What is offered.
         height: Height,
         /// The unbonding period, in blocks.
         window: u64,
@@ -92,6 +92,17 @@ pub enum TrustProblem {
     NotShown {
         /// First block of the epoch whose proof is missing.
         height: Height,
+    },
+    /// Old blocks are gone everywhere.
+    #[error(
+        "no connected peer keeps block {wanted}; the oldest that one keeps is {oldest}: connect to a node that keeps all \
+         of history, or set `network.sync` to `snapshot` and begin with an empty data folder"
+    )]
+    HistoryGone {
+        /// The next one needed.
+        wanted: Height,
+        /// The oldest one offered.
+        oldest: Height,
     },
     /// Proof of work.
     #[error(

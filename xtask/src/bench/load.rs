@@ -51,7 +51,7 @@ pub(super) fn run(program: &Path, folder: &Path, accounts: usize, connections: u
     node.stop()
 }
 
-fn ready_address(log: &str) -> Result<String> {
+pub(crate) fn ready_address(log: &str) -> Result<String> {
     log.lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .find_map(|line| line["api"].as_str().map(String::from))
@@ -109,7 +109,7 @@ async fn measure(client: &Client, node: &RunningNode, accounts: usize, connectio
 }
 
 /// Gives every account tokens, many transfers to a transaction.
-pub(super) async fn fund(client: &Client, keys: &[SecretKey]) -> Result<()> {
+pub(crate) async fn fund(client: &Client, keys: &[SecretKey]) -> Result<()> {
     let seed: [u8; 32] = Sha256::digest("purlin.development.key:alice").into();
     let alice = SecretKey::from_bytes(&seed)?;
     for chunk in keys.chunks(60) {
@@ -130,7 +130,7 @@ fn transfer(to: AccountId, amount: u128) -> Action {
 }
 
 /// Signs one transfer per account, to its neighbour.
-pub(super) fn sign_all(
+pub(crate) fn sign_all(
     keys: &[SecretKey],
     chain_id: &ChainId,
     nonce: u64,
@@ -173,7 +173,7 @@ async fn submit_single(client: &Client, signed: Vec<Vec<u8>>, connections: usize
     Ok(())
 }
 
-pub(super) async fn submit_batched(client: &Client, signed: &[Vec<u8>]) -> Result<()> {
+pub(crate) async fn submit_batched(client: &Client, signed: &[Vec<u8>]) -> Result<()> {
     for batch in signed.chunks(BATCH) {
         let result = client.submit_batch(batch).await?;
         if let Some(problem) = result.results.iter().find_map(|item| item.problem.as_ref()) {
@@ -185,16 +185,17 @@ pub(super) async fn submit_batched(client: &Client, signed: &[Vec<u8>]) -> Resul
 
 /// The node's counters that the tables need.
 #[derive(Debug, Clone)]
-pub(super) struct Counters {
-    pub(super) committed: f64,
+pub(crate) struct Counters {
+    pub(crate) committed: f64,
     pub(super) failed: f64,
     pub(super) blocks: f64,
     /// Seconds by stage.
-    stages: BTreeMap<String, f64>,
+    pub(crate) stages: BTreeMap<String, f64>,
 }
 
 impl Counters {
-    pub(super) async fn read(client: &Client) -> Result<Self> {
+    /// Asks the node.
+    pub(crate) async fn read(client: &Client) -> Result<Self> {
         let text = client.metrics().await?;
         let value = |name: &str| -> Result<f64> {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -215,7 +216,7 @@ impl Counters {
     }
 }
 
-pub(super) async fn wait_for(client: &Client, committed: f64) -> Result<Counters> {
+pub(crate) async fn wait_for(client: &Client, committed: f64) -> Result<Counters> {
     let deadline = Instant::now() + COMMIT_TIMEOUT;
     loop {
         let counters = Counters::read(client).await?;
@@ -231,7 +232,7 @@ pub(super) async fn wait_for(client: &Client, committed: f64) -> Result<Counters
     }
 }
 
-pub(super) fn key(index: usize) -> SecretKey {
+pub(crate) fn key(index: usize) -> SecretKey {
     let seed: [u8; 32] = Sha256::digest(format!("purlin bench account {index}")).into();
     SecretKey::from_bytes(&seed).expect("a hash is a key but once in 2^128")
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: tables that anyone can make again; compare ratios, not machines.
 
-mod load;
+pub(crate) mod load;
 mod network;
 mod process;
 mod wasm;

@@ -4,7 +4,7 @@ use purlin_primitives::{
     AccountId, Amount, ChainId, ConsensusRules, GenesisAccount, Parameters, PowRules, SecretKey,
 };
 use purlin_service::{
-    DEVELOPMENT_HASHES_PER_S, Home, Keystore, NewChain, Protection, check_peer_address,
+    Checkpoint, DEVELOPMENT_HASHES_PER_S, Home, Keystore, NewChain, Protection, check_peer_address,
     development_pow_rules, init_home, is_development, join_home, read_genesis, set_in_file,
 };
 use std::path::{Path, PathBuf};
@@ -50,6 +50,12 @@ pub(crate) struct Args {
         conflicts_with = "chain"
     )]
     join: Vec<String>,
+    /// With --genesis: how the node joins, `replay` or `snapshot`; see `purlin config show network.sync`
+    #[arg(long, value_name = "METHOD", requires = "genesis", conflicts_with = "chain")]
+    sync: Option<String>,
+    /// With --genesis: a recent block that you trust, as `purlin status` prints it on another node
+    #[arg(long, value_name = "HEIGHT:BLOCKID", requires = "genesis", conflicts_with = "chain")]
+    checkpoint: Option<Checkpoint>,
     /// With --genesis: the key to validate with, `new` or a file with 64 hexadecimal digits [default: none, the node
     /// follows the chain]
     #[arg(long, value_name = "new|FILE", requires = "genesis", conflicts_with = "chain")]
@@ -150,6 +156,12 @@ fn join(home: &Home, file: &Path, args: &Args, context: &Context) -> Result<(), 
     if !args.join.is_empty() {
         settings.push(("network.listen", LISTEN_DEFAULT.to_owned()));
         settings.push(("network.peers", args.join.join(",")));
+    }
+    if let Some(sync) = &args.sync {
+        settings.push(("network.sync", sync.clone()));
+    }
+    if let Some(checkpoint) = &args.checkpoint {
+        settings.push(("network.checkpoint", checkpoint.to_string()));
     }
     join_home(home, &genesis, validator, &settings)
         .map_err(|error| CliError::failure(error.to_string()).hint("nothing was overwritten"))?;

@@ -13,6 +13,7 @@ pub(crate) mod net;
 mod node_args;
 pub(crate) mod peers;
 pub(crate) mod run;
+pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod token;
@@ -30,6 +31,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<(), CliErr
         Command::Run(args) => run::run(args, context),
         Command::Dev(args) => dev::run(args, context),
         Command::Config(command) => config::run(command, context),
+        Command::Snapshot(command) => snapshot::run(command, context),
         Command::Doctor(args) => doctor::run(args, context),
         Command::Status(args) => status::run(&args, context),
         Command::Peers => peers::run(context),

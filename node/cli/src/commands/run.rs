@@ -45,7 +45,12 @@ pub(crate) fn serve(
         let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for SIGINT".into())?;
         let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for SIGTERM".into())?;
         let passphrase = |name: &_| given.or_else(|| ask_passphrase(&format!("passphrase of {name}: ")));
-        let node = Node::start(settings, passphrase).await.map_err(start_error)?;
+        // Joining a chain by snapshot takes as long as it takes.
+        let node = tokio::select! {
+            node = Node::start(settings, passphrase) => node.map_err(start_error)?,
+            _ = interrupt.recv() => return Ok(StopReason::Requested),
+            _ = terminate.recv() => return Ok(StopReason::Requested),
+        };
         announce(&node, settings, context);
         context.output.note(greeting(&node));
         tokio::select! {

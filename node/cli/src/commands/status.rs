@@ -16,6 +16,8 @@ const POLL: Duration = Duration::from_millis(250);
 /// Answers in a row that say that nothing is missing before that is believed: a node that has peers and has not heard
 /// from them yet knows of nothing that is missing.
 const SETTLED_ANSWERS: u32 = 4;
+/// Answers in a row that name a problem before waiting is given up: other peers may be connected by then.
+const PROBLEM_ANSWERS: u32 = 20;
 /// Time between two lines about progress where no bar can be drawn.
 const NOTE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -35,11 +37,11 @@ pub(crate) struct Args {
 
 /// Asks the node how it is.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<(), CliError> {
-    let connection = context.connect()?;
-    let status = if args.wait || args.wait_height.is_some() {
-        wait(args, &connection, context.output)?
+    let (status, connection) = if args.wait || args.wait_height.is_some() {
+        wait(args, context)?
     } else {
-        connection.run(connection.client.status())?
+        let connection = context.connect()?;
+        (connection.run(connection.client.status())?, connection)
     };
     context.output.result(|| serde_json::json!(status), || text(&status, &connection));
     Ok(())
@@ -71,6 +73,15 @@ fn text(status: &Status, connection: &Connection) -> String {
         format!("waiting     {} transactions", status.mempool.transactions),
         format!("version     {}, up {} s, at {endpoint}", status.version, status.uptime_seconds),
     ]);
+    if status.oldest_block > Height::new(1) {
+        lines.push(format!("oldest      block {}; older ones are not kept here", status.oldest_block));
+    }
+    if let Some(checkpoint) = &status.checkpoint {
+        lines.push(format!("checkpoint  {checkpoint}"));
+    }
+    if let Some(problem) = &status.sync_problem {
+        lines.push(format!("problem     {problem}"));
+    }
     lines.join("\n")
 }
 
@@ -86,11 +97,22 @@ fn progress_text(status: &Status) -> String {
         (SyncState::Synced, _) => "nothing is known to be missing".into(),
         (SyncState::Syncing, Some(target)) => format!("syncing {} of {target}", status.height),
         (SyncState::Syncing, None) => "syncing".into(),
+        (SyncState::Snapshot, _) => match &status.snapshot {
+            Some(snapshot) => {
+                let (percent, tenth) = (snapshot.permille / 10, snapshot.permille % 10);
+                format!("fetching the state of block {}: {percent}.{tenth} %", snapshot.height)
+            }
+            None => "looking for a snapshot".into(),
+        },
     }
 }
 
-/// Says what is being waited for, with the height to show as the end.
-fn wait_text(status: &Status, goal: Option<u64>) -> (u64, String) {
+/// Says what is being waited for, with the position to show and its end.
+fn wait_text(status: &Status, goal: Option<u64>) -> (u64, u64, String) {
+    if status.sync == SyncState::Snapshot {
+        let done = status.snapshot.map_or(0, |snapshot| snapshot.permille);
+        return (u64::from(done), 1000, format!("{}, peers: {}", progress_text(status), status.peers));
+    }
     let height = status.height.get();
     let target = status.sync_target.map(Height::get).max(goal).unwrap_or(height).max(height);
     let text = if status.peers == 0 && status.sync == SyncState::Synced {
@@ -98,21 +120,41 @@ fn wait_text(status: &Status, goal: Option<u64>) -> (u64, String) {
     } else {
         format!("block {height} of {target}, peers: {}", status.peers)
     };
-    (target, text)
+    (height, target, text)
 }
 
-/// Asks until the goal is reached.
-fn wait(args: &Args, connection: &Connection, output: Output) -> Result<Status, CliError> {
+/// Asks until the goal is reached. A node that does not answer yet is waited for as well.
+fn wait(args: &Args, context: &Context) -> Result<(Status, Connection), CliError> {
     let timeout = Duration::from_secs(args.timeout);
     let started = Instant::now();
-    let mut progress = Progress::new(output, args.wait_height)?;
-    let (mut settled, mut alone) = (0, None);
+    let mut progress = Progress::new(context.output, args.wait_height)?;
+    let (mut settled, mut problems, mut alone) = (0, 0, None);
     loop {
-        let status = connection.run(connection.client.status())?;
-        if args.wait && status.peers == 0 && alone.is_none() {
+        let answer = context.connect().and_then(|connection| {
+            let status = connection.run(connection.client.status())?;
+            Ok((status, connection))
+        });
+        let (status, connection) = match answer {
+            Ok(answer) => answer,
+            // It starts, or goes over from a snapshot to its chain.
+            Err(error) if error.kind == ExitKind::Unreachable && started.elapsed() < timeout => {
+                std::thread::sleep(POLL);
+                continue;
+            }
+            Err(error) => {
+                progress.finish();
+                return Err(error);
+            }
+        };
+        problems = if status.sync_problem.is_some() { problems + 1 } else { 0 };
+        if let Some(problem) = status.sync_problem.as_ref().filter(|_| problems >= PROBLEM_ANSWERS) {
+            progress.finish();
+            return Err(CliError::new(ExitKind::CheckFailed, format!("the node does not sync: {problem}")));
+        }
+        if args.wait && status.peers == 0 && alone.is_none() && status.sync != SyncState::Snapshot {
             // Any node that mines makes blocks by itself.
             let mines = status.pow.is_some() && status.validator.is_some();
-            alone = Some(mines || validator::decides_alone(connection)?);
+            alone = Some(mines || validator::decides_alone(&connection)?);
         }
         // Whoever decides alone waits for nobody.
         let alone = status.peers == 0 && alone == Some(true);
@@ -122,7 +164,7 @@ fn wait(args: &Args, connection: &Connection, output: Output) -> Result<Status, 
         let high = args.wait_height.is_none_or(|height| status.height >= Height::new(height));
         if synced && high {
             progress.finish();
-            return Ok(status);
+            return Ok((status, connection));
         }
         if started.elapsed() >= timeout {
             progress.finish();
@@ -164,10 +206,9 @@ impl Progress {
     }
 
     fn show(&mut self, status: &Status) {
-        let height = status.height.get();
-        let (target, message) = wait_text(status, self.goal);
+        let (height, target, message) = wait_text(status, self.goal);
         if let Some(bar) = &self.bar {
-            if bar.length() == Some(0) {
+            if bar.length() == Some(0) || height < bar.position() {
                 // Speed and time left are those of this wait.
                 bar.set_length(target);
                 bar.set_position(height);
@@ -210,6 +251,10 @@ mod tests {
             validator: None,
             sync: if target.is_some() { SyncState::Syncing } else { SyncState::Synced },
             sync_target: target.map(Height::new),
+            snapshot: None,
+            sync_problem: None,
+            oldest_block: Height::new(1),
+            checkpoint: None,
             peers,
             uptime_seconds: 1,
             mempool: MempoolStatus::default(),
@@ -226,8 +271,14 @@ mod tests {
     #[test]
     fn progress_names_where_the_node_is_and_where_it_goes() {
         assert_eq!(progress_text(&status(120, Some(500), 3)), "syncing 120 of 500");
-        assert_eq!(wait_text(&status(120, Some(500), 3), None), (500, "block 120 of 500, peers: 3".into()));
-        assert_eq!(wait_text(&status(120, None, 3), Some(130)), (130, "block 120 of 130, peers: 3".into()));
-        assert_eq!(wait_text(&status(0, None, 0), None), (0, "block 0, no peers yet".into()));
+        assert_eq!(
+            wait_text(&status(120, Some(500), 3), None),
+            (120, 500, "block 120 of 500, peers: 3".into())
+        );
+        assert_eq!(
+            wait_text(&status(120, None, 3), Some(130)),
+            (120, 130, "block 120 of 130, peers: 3".into())
+        );
+        assert_eq!(wait_text(&status(0, None, 0), None), (0, 0, "block 0, no peers yet".into()));
     }
 }

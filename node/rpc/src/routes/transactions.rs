@@ -196,15 +196,20 @@ pub(crate) async fn one(
     shared
         .blocking(move |shared| match shared.node.transaction(id)? {
             Some(record) => view(shared, record).map(Json),
-            None => Err(not_found(id)),
+            None => Err(not_found(shared, id)),
         })
         .await
 }
 
-fn not_found(id: TransactionId) -> ApiError {
+fn not_found(shared: &Shared, id: TransactionId) -> ApiError {
+    let oldest = shared.node.status().oldest_block;
+    let kept = match oldest.get() {
+        0 | 1 => String::new(),
+        _ => format!("; transactions of blocks before {oldest} are not kept on this node"),
+    };
     ApiError::new(
         ErrorCode::TransactionNotFound,
-        format!("transaction {id} is neither in the chain nor waiting"),
+        format!("transaction {id} is neither in the chain nor waiting{kept}"),
     )
 }
 
@@ -226,7 +231,7 @@ async fn committed(
                 ErrorCode::TransactionDropped,
                 format!("transaction {id} was dropped: {reason}"),
             )),
-            Conclusion::Unknown => Err(not_found(id)),
+            Conclusion::Unknown => Err(not_found(shared, id)),
         },
         Err(_) => Err(ApiError::new(
             ErrorCode::WaitTimeout,

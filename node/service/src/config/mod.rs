@@ -12,9 +12,10 @@ pub use file::set_in_file;
 pub(crate) use file::template;
 pub use layers::{Origin, PartialSettings, ResolvedSetting};
 pub use registry::{SETTINGS, SettingSpec, environment_name, find_setting};
-pub use value::{EngineBackend, LogFormat, MemoryAllocation};
+pub use value::{EngineBackend, LogFormat, MemoryAllocation, SyncMethod};
 
 use purlin_mempool::Limits;
+use purlin_sync::Checkpoint;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -111,6 +112,10 @@ pub struct Settings {
     pub network_mdns: bool,
     /// Whether the router is asked to forward a port.
     pub network_upnp: bool,
+    /// How a node without data joins.
+    pub network_sync: SyncMethod,
+    /// A recent block that the operator trusts.
+    pub network_checkpoint: Option<Checkpoint>,
     /// Bounds of the pool.
     pub mempool: Limits,
     /// Threads that check signatures.
@@ -127,6 +132,14 @@ pub struct Settings {
     pub engine_cache_bytes_max: u64,
     /// Memory of the database's block cache, in bytes.
     pub storage_cache_bytes: usize,
+    /// Heights at whose multiples a snapshot is made; `None` makes none.
+    pub snapshot_blocks: Option<u64>,
+    /// Blocks that keep their transactions; `None` for all.
+    pub keep_blocks: Option<u64>,
+    /// Days for which blocks keep their transactions; `None` for ever.
+    pub keep_days: Option<u64>,
+    /// Size of the database, in bytes, above which old blocks are pruned; `None` never.
+    pub disk_bytes_max: Option<u64>,
     /// Which log lines are written, as in `RUST_LOG`.
     pub log_filter: String,
     /// How log lines look.
@@ -167,6 +180,8 @@ impl Settings {
             network_key: parse::with(value("network.key"), parse::network_key)?,
             network_mdns: parse::with(value("network.mdns"), parse::switch)?,
             network_upnp: parse::with(value("network.upnp"), parse::switch)?,
+            network_sync: parse::with(value("network.sync"), parse::sync)?,
+            network_checkpoint: parse::with(value("network.checkpoint"), parse::checkpoint)?,
             mempool: Limits {
                 transactions_max: parse::with(value("mempool.transactions_max"), parse::count)?,
                 bytes_max: parse::with(value("mempool.bytes_max"), parse::bytes)?,
@@ -179,6 +194,10 @@ impl Settings {
             engine_modules_bytes_max: parse::with(value("engine.modules_bytes_max"), parse::bytes)?,
             engine_cache_bytes_max: parse::with(value("engine.cache_bytes_max"), parse::bytes)? as u64,
             storage_cache_bytes: parse::with(value("storage.cache_bytes"), parse::bytes)?,
+            snapshot_blocks: parse::with(value("storage.snapshot_blocks"), parse::blocks)?,
+            keep_blocks: parse::with(value("storage.keep_blocks"), parse::blocks)?,
+            keep_days: parse::with(value("storage.keep_days"), parse::days)?,
+            disk_bytes_max: parse::with(value("storage.disk_bytes_max"), parse::budget)?,
             log_filter: value("log.filter").1.to_owned(),
             log_format: parse::with(value("log.format"), parse::log_format)?,
             home,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::{ConfigError, Origin};
 use crate::keystore::KeyName;
+use purlin_sync::Checkpoint;
 
 /// How wasm is run; gas and results are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// How a node without data joins a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMethod {
+    /// It executes every block.
+    Replay,
+    /// It fetches the state of a recent block.
+    Snapshot,
 }
 
 impl fmt::Display for EngineBackend {
@@ -171,6 +181,44 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "off" => Ok(false),
         _ => Err("on or off".into()),
     }
+}
+
+pub(super) fn sync(text: &str) -> Result<SyncMethod, String> {
+    match text {
+        "replay" => Ok(SyncMethod::Replay),
+        "snapshot" => Ok(SyncMethod::Snapshot),
+        _ => Err("replay or snapshot".into()),
+    }
+}
+
+pub(super) fn checkpoint(text: &str) -> Result<Option<Checkpoint>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "HEIGHT:BLOCKID, as `purlin status` prints it, or off".into())
+}
+
+/// A number, or nothing for `off`.
+fn number_or_off(text: &str, min: u64, max: u64) -> Result<Option<u64>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    number(text, min, max).map(Some).map_err(|expected| format!("{expected}, or off"))
+}
+
+pub(super) fn blocks(text: &str) -> Result<Option<u64>, String> {
+    number_or_off(text, 1, 1_000_000_000_000)
+}
+
+pub(super) fn days(text: &str) -> Result<Option<u64>, String> {
+    number_or_off(text, 1, 100_000)
+}
+
+pub(super) fn budget(text: &str) -> Result<Option<u64>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    bytes(text).map(|bytes| Some(bytes as u64)).map_err(|expected| format!("{expected}, or off"))
 }
 
 pub(super) fn network_key(text: &str) -> Result<Option<[u8; 32]>, String> {

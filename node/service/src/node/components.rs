@@ -7,6 +7,7 @@ use purlin_mempool::Mempool;
 use purlin_modules::staking;
 use purlin_primitives::{AccountId, ConsensusRules, Seal};
 use purlin_state::KeyValueStore;
+use purlin_sync::TrustProblem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Receiver;
@@ -29,6 +30,7 @@ use super::{NodeParts, StartError, start_miner, track_unconfirmed};
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::signing_disk::SigningDisk;
+use crate::snapshot::Shelf;
 
 /// Puts something around the engine.
 pub type WrapEngine = Box<dyn FnOnce(Box<dyn ConsensusEngine>) -> Box<dyn ConsensusEngine>>;
@@ -70,6 +72,7 @@ impl<S: KeyValueStore> Components<S> {
         if let Opening::Repaired { reason } = chain.opening() {
             tracing::warn!(reason, "the state tree was damaged and was built again from the values");
         }
+        check_checkpoint(settings, &chain)?;
         let decides = staking::validators_at(&mut &*chain.state(), chain.head().height.next())
             .map_err(ChainError::from)?;
         let metrics = Arc::<Metrics>::default();
@@ -115,6 +118,9 @@ impl<S: KeyValueStore> Components<S> {
             validator: account,
             peers: peers.clone(),
             sync: Mutex::default(),
+            sync_problem: Mutex::default(),
+            trusted: settings.network_checkpoint,
+            snapshots: Arc::new(Shelf::new(settings.home.snapshots())),
             deciding: Mutex::default(),
             started: Instant::now(),
             executor,
@@ -160,5 +166,23 @@ impl<S: KeyValueStore> Components<S> {
         };
         let driver = Driver::new(parts, started, bodies);
         Ok(Self { core, driver, messages: inbox, builder, build_jobs, commit_jobs, sealed, exchange, mining })
+    }
+}
+
+/// Refuses a chain that has another block where the checkpoint is.
+fn check_checkpoint<S: KeyValueStore>(settings: &Settings, chain: &Chain<S>) -> Result<(), StartError> {
+    let Some(checkpoint) = settings.network_checkpoint else { return Ok(()) };
+    let height = checkpoint.height;
+    // One that is older than the chain's beginning was looked at when it began.
+    if height > chain.head().height || height < chain.history().oldest_header {
+        return Ok(());
+    }
+    let header = chain.header(height).map_err(ChainError::from)?;
+    match header.map(|header| header.id()) {
+        Some(found) if found != checkpoint.block => {
+            let checkpoint = checkpoint.block;
+            Err(StartError::Checkpoint(TrustProblem::Contradiction { height, checkpoint, found }))
+        }
+        _ => Ok(()),
     }
 }

@@ -6,10 +6,12 @@ use purlin_chain::{BlockContext, Chain, Executor, Head, InclusionError};
 use purlin_consensus::Input;
 use purlin_mempool::{AdmitError, Mempool};
 use purlin_modules::{accounts, staking};
-use purlin_primitives::{AccountId, Height, Transaction, TransactionId, ValidatorSet, VerifiedTransaction};
+use purlin_primitives::{
+    AccountId, ConsensusRules, Height, Transaction, TransactionId, ValidatorSet, VerifiedTransaction,
+};
 use purlin_rpc::{NodeError, SubmitError};
 use purlin_state::{KeyValueStore, StateReader, StoreError};
-use purlin_sync::SyncProgress;
+use purlin_sync::{Checkpoint, SyncProgress, TrustProblem};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -23,6 +25,7 @@ use super::pipeline::Message;
 use super::tracker::Tracker;
 use crate::home::HomeLock;
 use crate::metrics::{Metrics, Stage, add};
+use crate::snapshot::Shelf;
 
 /// Why a node stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +74,12 @@ pub(super) struct Core<S> {
     pub(super) peers: Option<Peers>,
     /// How far behind this node is.
     pub(super) sync: Mutex<Option<SyncProgress>>,
+    /// Why blocks of peers are not taken.
+    pub(super) sync_problem: Mutex<Option<TrustProblem>>,
+    /// A block that the operator trusts.
+    pub(super) trusted: Option<Checkpoint>,
+    /// Snapshots for newcomers.
+    pub(super) snapshots: Arc<Shelf>,
     /// Who decides the next height, read once per height.
     pub(super) deciding: Mutex<Option<(Height, Arc<ValidatorSet>)>>,
     pub(super) started: Instant,
@@ -116,6 +125,9 @@ impl<S: KeyValueStore> Core<S> {
         if let purlin_chain::ChainError::Store(StoreError::Corrupt { .. }) = &error {
             self.fail(&error);
         }
+        if let purlin_chain::ChainError::Store(StoreError::BlockPruned { height, oldest }) = error {
+            return NodeError::BlockPruned { height, oldest };
+        }
         NodeError::Fault { detail: error.to_string() }
     }
 
@@ -145,6 +157,16 @@ impl<S: KeyValueStore> Core<S> {
         };
         *deciding = Some((height, Arc::clone(&set)));
         Ok(set)
+    }
+
+    /// Returns the newest block that a newcomer can use as a checkpoint: the first of an epoch.
+    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
+        let ConsensusRules::Pos(rules) = &self.chain.parameters().consensus else { return None };
+        let head = self.head.read().height;
+        let epoch = staking::epoch_of(rules, head);
+        let height = Height::new(epoch.checked_mul(rules.epoch_blocks)?.checked_add(1)?);
+        let header = if epoch > 0 { self.chain.header(height).ok().flatten() } else { None };
+        Some(Checkpoint { height, block: header?.id() })
     }
 
     pub(super) fn want_anchor(&self) {

@@ -31,6 +31,10 @@ use crate::sign_state::{LastSigned, SignStep};
 /// Most bodies of undecided blocks that are kept; the oldest goes first.
 const BODIES_MAX: usize = 16;
 
+/// Heights after the one being decided whose certified blocks are taken: one is executed while the one before it is
+/// written, and another waits.
+pub(super) const AHEAD_MAX: u64 = 3;
+
 /// What the driver wants other nodes to know or to give.
 #[derive(Debug, Clone)]
 pub enum Outgoing {
@@ -139,6 +143,13 @@ pub(super) struct Driver<S> {
     /// Blocks that the engine wants checked and whose body is not here.
     wanted: BTreeMap<BlockId, Height>,
     storing: BTreeMap<Height, Storing>,
+    /// Certified blocks of heights that the engine has not come to: header, certificate, and who sent it.
+    ahead: BTreeMap<Height, (Box<BlockHeader>, Certificate, Vec<u8>)>,
+    /// Blocks at the builder that the engine had not asked about, and whether it has since.
+    speculating: BTreeMap<BlockId, bool>,
+    /// The last block that was chosen, and the last one of which the engine knows that it is durable.
+    chosen: (Height, BlockId),
+    entered: Height,
     /// Answers that are known at once, given to the engine next.
     inputs: VecDeque<Input>,
     /// Time of day at the first step.
@@ -149,6 +160,10 @@ pub(super) struct Driver<S> {
 impl<S: KeyValueStore> Driver<S> {
     /// `bodies` are the blocks that were kept for after a crash.
     pub(super) fn new(parts: DriverParts<S>, started: Input, bodies: Vec<Block>) -> Self {
+        let head = match &started {
+            Input::Started { head, .. } => (head.height, head.id),
+            _ => (Height::ZERO, BlockId::ZERO),
+        };
         let mut driver = Self {
             parts,
             timers: BTreeMap::new(),
@@ -156,6 +171,10 @@ impl<S: KeyValueStore> Driver<S> {
             bodies: VecDeque::new(),
             wanted: BTreeMap::new(),
             storing: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            speculating: BTreeMap::new(),
+            chosen: head,
+            entered: head.0,
             inputs: VecDeque::from([started]),
             started: None,
             stopping: false,
@@ -268,6 +287,13 @@ impl<S: KeyValueStore> Driver<S> {
                 self.built.insert(proposal.id, *built);
                 Input::ProposalBuilt { proposal, more_waiting }
             }
+            Message::Judged { block, verdict } if self.speculating.remove(&block) == Some(false) => {
+                // A wrong one is judged again when its certificate was checked: then it is known who is to blame.
+                if let Ok(built) = verdict {
+                    self.built.insert(block, *built);
+                }
+                return Ok(());
+            }
             Message::Judged { block, verdict: Err(reason) } => {
                 self.refuse(block, reason);
                 return Ok(());
@@ -286,6 +312,14 @@ impl<S: KeyValueStore> Driver<S> {
             Message::Certified { block, certificate, from } => {
                 let header = Box::new(block.header.clone());
                 self.keep_body(*block);
+                let height = header.height;
+                if height > self.entered.next() {
+                    if height.get() <= self.entered.get() + AHEAD_MAX {
+                        self.ahead.insert(height, (header, certificate, from));
+                        self.speculate();
+                    }
+                    return Ok(());
+                }
                 Input::Certified { header, certificate, from }
             }
             Message::Pow(message) => return self.take_in_pow(message),
@@ -309,7 +343,13 @@ impl<S: KeyValueStore> Driver<S> {
                 let validators = core.validators(height.next()).map_err(|error| {
                     Halt(format!("the validators after block {height} cannot be read: {error}"))
                 })?;
-                Input::Committed { head, header, validators }
+                self.entered = height;
+                self.inputs.push_back(Input::Committed { head, header, validators });
+                self.ahead.retain(|of, _| *of > height);
+                let Some((header, certificate, from)) = self.ahead.remove(&height.next()) else {
+                    return Ok(());
+                };
+                Input::Certified { header, certificate, from }
             }
         };
         self.inputs.push_back(input);
@@ -345,6 +385,21 @@ impl<S: KeyValueStore> Driver<S> {
         }
     }
 
+    /// Has the builder execute the block after the last chosen one while that is being written. It counts only when the
+    /// engine asks for it, after it has checked the certificate.
+    fn speculate(&mut self) {
+        let (height, id) = self.chosen;
+        let Some((header, ..)) = self.ahead.get(&height.next()) else { return };
+        let block = header.id();
+        if header.parent != id || self.built.contains_key(&block) || self.speculating.contains_key(&block) {
+            return;
+        }
+        let Some((_, body)) = self.bodies.iter().find(|(known, _)| *known == block) else { return };
+        let body = Box::new(body.clone());
+        self.speculating.insert(block, false);
+        self.build(BuildJob::Judge { block: body });
+    }
+
     /// Tells the engine and peers that a block is invalid.
     fn refuse(&mut self, block: BlockId, reason: String) {
         tracing::warn!(%block, reason, "a block is invalid");
@@ -371,6 +426,10 @@ impl<S: KeyValueStore> Driver<S> {
                     let header = Box::new(built.proposal.header.clone());
                     self.inputs
                         .push_back(Input::BlockValidated { block, verdict: Verdict::Valid { header } });
+                    return Ok(());
+                }
+                if let Some(asked) = self.speculating.get_mut(&block) {
+                    *asked = true;
                     return Ok(());
                 }
                 self.wanted.insert(block, height);
@@ -451,10 +510,14 @@ impl<S: KeyValueStore> Driver<S> {
         let storing =
             Storing { diagnostics: built.diagnostics, certificate: certificate.clone(), committed: None };
         self.storing.insert(header.height, storing);
+        self.chosen = (header.height, block);
         let state = built.pending.state();
         self.build(BuildJob::Advance { header: Box::new(header), state, transactions: built.transactions });
         // The committer is gone only when the node fails, which `drive` sees.
         drop(self.parts.commits.send(CommitJob::Append { pending: built.pending, certificate }));
+        if !self.stopping {
+            self.speculate();
+        }
         Ok(())
     }
 

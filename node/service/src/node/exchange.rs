@@ -4,6 +4,7 @@
 //! decides is in `purlin-sync`; this is the glue between those plans, the network, the chain and the driver.
 
 mod heaviest;
+mod subjectivity;
 
 use purlin_api::ErrorCode;
 use purlin_consensus::{Inspected, inspect_message};
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use self::heaviest::Heaviest;
 use super::core::Core;
-use super::driver::{Halt, Outgoing};
+use super::driver::{AHEAD_MAX as AHEAD_GIVEN_MAX, Halt, Outgoing};
 use super::evidence::Reporter;
 use super::inbox::{Checked, Event, Inbox};
 use super::pipeline::Message;
@@ -154,9 +155,9 @@ impl<S: KeyValueStore> Exchange<S> {
         let out = self.relay.tick(now_ms);
         self.relayed(None, out);
         self.server.tick(now_ms);
+        *self.core.sync.lock() = self.progress();
         self.give_next(now_ms)?;
         self.pull_votes(now_ms);
-        *self.core.sync.lock() = self.progress();
         Ok(())
     }
 
@@ -401,6 +402,9 @@ impl<S: KeyValueStore> Exchange<S> {
         let (Some(block), Some(certificate)) = (self.recent.block(&id), &certified.certificate) else {
             return;
         };
+        if self.contradicts(certified.header.height, id) {
+            return;
+        }
         let block = Box::new((*block).clone());
         let message =
             Message::Certified { block, certificate: certificate.clone(), from: from.as_bytes().to_vec() };
@@ -539,23 +543,37 @@ impl<S: KeyValueStore> Exchange<S> {
         }
     }
 
-    /// Gives the driver the next block of the plan, when the one before it is the head.
+    /// Gives the driver the next blocks of the plan, a few more than it can store at once.
     fn give_certified(&mut self) {
+        self.check_trust();
+        if self.core.sync_problem.lock().is_some() {
+            return;
+        }
         let head = self.core.head.read().height;
         while self.delivered.front().is_some_and(|next| next.certified.header.height <= head) {
             self.delivered.pop_front();
         }
-        let wanted = head.next();
-        let ready = self.delivered.front().is_some_and(|next| next.certified.header.height == wanted);
-        if !ready || (self.given >= wanted && self.given > head) {
-            return;
-        }
-        let Some(next) = self.delivered.front() else { return };
-        let Some(certificate) = next.certified.certificate.clone() else { return };
-        let block = Block { header: next.certified.header.clone(), transactions: next.transactions.clone() };
-        let from = plan_as_peer(&next.id);
-        let message = Message::Certified { block: Box::new(block), certificate, from };
-        if self.core.messages.try_send(message).is_ok() {
+        self.given = self.given.max(head);
+        for next in &self.delivered {
+            let wanted = self.given.next();
+            let height = next.certified.header.height;
+            if height < wanted {
+                continue;
+            }
+            if height > wanted || wanted.get() > head.get() + AHEAD_GIVEN_MAX {
+                return;
+            }
+            let Some(certificate) = next.certified.certificate.clone() else { return };
+            if self.contradicts(wanted, next.id) {
+                return;
+            }
+            let block =
+                Block { header: next.certified.header.clone(), transactions: next.transactions.clone() };
+            let from = plan_as_peer(&next.id);
+            let message = Message::Certified { block: Box::new(block), certificate, from };
+            if self.core.messages.try_send(message).is_err() {
+                return;
+            }
             self.given = wanted;
         }
     }
@@ -630,8 +648,8 @@ pub(super) fn own_status<S: KeyValueStore>(core: &Core<S>) -> Status {
         head: id,
         work,
         final_height,
-        oldest_block: Height::new(1),
-        snapshot: None,
+        oldest_block: core.chain.history().oldest_block,
+        snapshot: core.snapshots.get(None).map(|file| file.height()),
     }
 }
 

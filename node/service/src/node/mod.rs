@@ -9,6 +9,8 @@ mod evidence;
 mod exchange;
 mod heads;
 mod inbox;
+mod join;
+mod joining_api;
 mod mining;
 mod peers;
 mod pipeline;
@@ -16,6 +18,7 @@ mod serve;
 mod source;
 mod stepped;
 mod tracker;
+mod upkeep;
 mod views;
 mod workers;
 
@@ -37,6 +40,7 @@ use purlin_primitives::{ConsensusRules, Genesis, Height, PublicKey, SecretKey, T
 use purlin_rpc::{BindError, RpcLimits, Server, ServerConfig};
 use purlin_state::KeyValueStore;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
+use purlin_sync::TrustProblem;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,14 +58,16 @@ use self::mining::{Effort, MinerThreads};
 use self::pipeline::{BuildJob, Builder, CommitJob, Message, PowMessage, Sealed};
 use self::serve::ApiNode;
 use self::tracker::Tracker;
+use self::upkeep::UpkeepRules;
 use self::workers::Workers;
-use crate::config::{EngineBackend, MemoryAllocation, Settings};
+use crate::config::{EngineBackend, MemoryAllocation, Settings, SyncMethod};
 use crate::home::{HomeLock, LockError};
 use crate::init::{GenesisError, read_genesis};
 use crate::keystore::{KeyName, Keystore, KeystoreError};
 use crate::metrics::MetricsSnapshot;
 use crate::sign_state::SignStateError;
 use crate::signing_disk::SystemDisk;
+use crate::snapshot::{InstallError, is_fresh};
 
 /// Says why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +123,15 @@ pub enum StartError {
     /// The network does not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The node's chain is not the one of the checkpoint.
+    #[error("{0}")]
+    Checkpoint(TrustProblem),
+    /// A snapshot did not become a chain.
+    #[error("joining by snapshot failed: {0}")]
+    Join(#[from] InstallError),
+    /// It was told to stop before it had started.
+    #[error("the node was stopped while it joined the chain")]
+    Stopped,
     /// The system gives no threads.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -192,6 +207,11 @@ impl Node {
             });
             opened.await.map_err(|error| StartError::Thread(std::io::Error::other(error)))??
         };
+        let joins = settings.network_sync == SyncMethod::Snapshot && is_fresh(&store, &genesis)?;
+        let (store, server) = match &peers {
+            Some(peers) if joins => join::join_by_snapshot(settings, store, &genesis, peers, server).await?,
+            _ => (store, server),
+        };
         let parts = NodeParts {
             store,
             genesis,
@@ -234,6 +254,7 @@ impl Node {
         if let Some((exchange, inbox)) = exchange {
             threads.push(start_exchange(&core, exchange, inbox)?);
         }
+        threads.push(upkeep::start(&core, UpkeepRules::of(settings))?);
         let wake = {
             let messages = core.messages.clone();
             let peers = core.peers.clone();

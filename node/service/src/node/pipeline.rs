@@ -37,6 +37,9 @@ use crate::metrics::{Stage, add};
 /// those who pass on what peers send drop it when the queue is full.
 pub(super) const MESSAGES_MAX: usize = 1_024;
 
+/// Transactions whose signatures one thread checks at least: starting one costs about as much as checking one.
+const VERIFIED_TOGETHER_MIN: usize = 64;
+
 /// What the driver is told.
 pub(super) enum Message {
     /// For the engine.
@@ -303,7 +306,23 @@ impl<S: KeyValueStore> Builder<S> {
                 self.core.metrics.timed(Stage::Signature, 1, || transaction.clone().verify(chain_id));
             verified.map_err(|error| format!("its transaction {position}: {error}"))
         };
-        block.transactions.iter().enumerate().map(check).collect()
+        let all: Vec<_> = block.transactions.iter().enumerate().collect();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let part = all.len().div_ceil(threads).max(VERIFIED_TOGETHER_MIN);
+        if all.len() <= part {
+            return all.into_iter().map(check).collect();
+        }
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = all
+                .chunks(part)
+                .map(|part| scope.spawn(|| part.iter().copied().map(check).collect::<Result<Vec<_>, _>>()))
+                .collect();
+            let join = |part: std::thread::ScopedJoinHandle<'_, _>| {
+                part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            let parts: Result<Vec<Vec<VerifiedTransaction>>, String> = parts.into_iter().map(join).collect();
+            Ok(parts?.into_iter().flatten().collect())
+        })
     }
 
     fn wait_for_parent(&self, height: Height) {

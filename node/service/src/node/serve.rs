@@ -326,6 +326,10 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
             validator: core.validator,
             sync: if core.sync.lock().is_some() { SyncState::Syncing } else { SyncState::Synced },
             sync_target: core.sync.lock().map(|progress| progress.target),
+            snapshot: None,
+            sync_problem: core.sync_problem.lock().as_ref().map(ToString::to_string),
+            oldest_block: core.chain.history().oldest_block,
+            checkpoint: core.checkpoint().map(|checkpoint| checkpoint.to_string()),
             peers: core.peers.as_ref().map_or(0, |peers| peers.network.peers().len() as u32),
             uptime_seconds: core.started.elapsed().as_secs(),
             mempool: MempoolStatus { transactions, bytes },
@@ -415,7 +419,8 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
     fn blocks(&self, before: Option<Height>, limit: usize) -> Result<Vec<BlockSummary>, NodeError> {
         let newest = self.core.newest();
         let first = before.map_or(newest, |before| newest.min(before.saturating_sub(Height::new(1))));
-        let heights = (1..=first.get()).rev().take(limit).map(Height::new);
+        let oldest = self.core.chain.history().oldest_block;
+        let heights = (oldest.get()..=first.get()).rev().take(limit).map(Height::new);
         heights.filter_map(|height| self.block_summary(height).transpose()).collect()
     }
 

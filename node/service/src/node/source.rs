@@ -83,6 +83,14 @@ fn failed(error: impl Into<ChainError>) -> SourceError {
     SourceError { detail: error.to_string() }
 }
 
+/// What is not kept any more is not here, as what never was.
+fn unless_pruned<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, SourceError> {
+    match read {
+        Err(StoreError::BlockPruned { .. }) => Ok(None),
+        other => other.map_err(failed),
+    }
+}
+
 impl<S: KeyValueStore> Source<'_, S> {
     fn block(&self, id: &BlockId) -> Result<Option<Arc<Block>>, SourceError> {
         if let Some(block) = self.recent.block(id) {
@@ -92,7 +100,7 @@ impl<S: KeyValueStore> Source<'_, S> {
             let Some(height) = self.core.chain.block_height(id)? else { return Ok(None) };
             self.core.chain.block(height)
         };
-        Ok(read().map_err(failed)?.map(Arc::new))
+        Ok(unless_pruned(read())?.map(Arc::new))
     }
 }
 
@@ -106,7 +114,7 @@ impl<S: KeyValueStore> BlockSource for Source<'_, S> {
             return Ok(None);
         }
         let chain = &self.core.chain;
-        let Some(header) = chain.header(height).map_err(failed)? else { return Ok(None) };
+        let Some(header) = unless_pruned(chain.header(height))? else { return Ok(None) };
         let id = header.id();
         if let Some((before, last)) = self.last_header.replace(Some((height, id)))
             && before.next() == height
@@ -154,17 +162,19 @@ impl<S: KeyValueStore> BlockSource for Source<'_, S> {
         self.core.pool.lock().mempool.ids_from(from, limit)
     }
 
-    fn snapshot_manifest(&self, _height: Option<Height>) -> Result<Option<Vec<u8>>, SourceError> {
-        Ok(None)
+    fn snapshot_manifest(&self, height: Option<Height>) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.core.snapshots.get(height).map(|file| file.encoded_manifest().to_vec()))
     }
 
     fn snapshot_chunk(
         &self,
-        _root: &Hash32,
-        _from: &Hash32,
-        _to: &Hash32,
+        root: &Hash32,
+        from: &Hash32,
+        to: &Hash32,
     ) -> Result<Option<Vec<u8>>, SourceError> {
-        Ok(None)
+        let Some(file) = self.core.snapshots.with_root(root) else { return Ok(None) };
+        let chunk = file.chunk(from, to);
+        chunk.map_err(|error| SourceError { detail: format!("{}: {error}", file.path().display()) })
     }
 
     fn consensus(&self, height: Height) -> Vec<Vec<u8>> {

@@ -180,12 +180,8 @@ impl SnapshotFile {
     /// Reads a file once, checks its hash and remembers where chunks are. What they prove is not looked at.
     pub(crate) fn open(path: &Path) -> Result<Self, SnapshotFileError> {
         let file = File::open(path).map_err(io_error(path, "open"))?;
-        let mut scan = Scan {
-            path,
-            file: BufReader::with_capacity(1 << 20, &file),
-            hasher: Sha256::new(),
-            bytes: 0,
-        };
+        let mut scan =
+            Scan { path, file: BufReader::with_capacity(1 << 20, &file), hasher: Sha256::new(), bytes: 0 };
         let magic = scan.take(MAGIC.len()).map_err(|error| match error {
             SnapshotFileError::Truncated { path, .. } => SnapshotFileError::NotASnapshot { path },
             other => other,
@@ -230,6 +226,16 @@ impl SnapshotFile {
             return Ok(());
         }
         Err(SnapshotFileError::OtherChain { path: self.path.clone(), found: self.genesis, expected })
+    }
+
+    /// Copies the file, which has been read; the copy has its name only when it is whole and durable.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result<(), SnapshotFileError> {
+        let mut writer = SnapshotWriter::create(path, self.genesis, &self.manifest)?;
+        for from in self.chunks.keys() {
+            let chunk = self.chunk(from, &Hash32::new([0xff; 32])).map_err(io_error(&self.path, "read"))?;
+            writer.frame(&chunk.unwrap_or_default())?;
+        }
+        writer.finish().map(drop)
     }
 
     pub(crate) fn path(&self) -> &Path {

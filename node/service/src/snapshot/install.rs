@@ -53,11 +53,7 @@ impl<S: KeyValueStore> Installer<S> {
     }
 
     /// Stores proven entries.
-    pub(crate) fn store(
-        &self,
-        entries: Vec<Entry>,
-        progress: &SnapshotProgress,
-    ) -> Result<(), ChainError> {
+    pub(crate) fn store(&self, entries: Vec<Entry>, progress: &SnapshotProgress) -> Result<(), ChainError> {
         self.installation.store(entries, &encode(progress))
     }
 
@@ -70,7 +66,7 @@ impl<S: KeyValueStore> Installer<S> {
         let height = manifest.next.header.height;
         let state = self.installation.state();
         if let Some(deciding) = deciding {
-            let found = staking::validators_at(&mut &state as &mut &dyn StateReader, height).map_err(ChainError::from)?;
+            let found = staking::validators_at(&mut &state, height).map_err(ChainError::from)?;
             if found != *deciding {
                 return Err(InstallError::OtherValidators { height });
             }

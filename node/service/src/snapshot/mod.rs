@@ -7,10 +7,12 @@ mod operator;
 mod shelf;
 
 pub use file::SnapshotFileError;
-pub use make::{MakeError, Made};
+pub use make::{Made, MakeError};
 pub use operator::{SnapshotError, SnapshotSummary, create_snapshot, restore_snapshot};
 
 pub(crate) use file::SnapshotFile;
-pub(crate) use install::{InstallError, Installer};
+pub use install::InstallError;
+
+pub(crate) use install::{Installer, is_fresh};
 pub(crate) use make::make;
 pub(crate) use shelf::Shelf;

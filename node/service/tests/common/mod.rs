@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use purlin_primitives::{
-    AccountId, Action, Amount, Gas, Height, SecretKey, TimestampMs, Transaction, TransactionBody,
+    AccountId, Action, Amount, ConsensusRules, Gas, Height, PosRules, SecretKey, TimestampMs, Transaction,
+    TransactionBody,
 };
 use purlin_rpc::{Conclusion, TransactionRecord};
 use purlin_service::{
@@ -35,9 +36,17 @@ pub(crate) fn settings(home: &Path) -> Settings {
 
 /// Makes a home of a development chain.
 pub(crate) fn fixture() -> Fixture {
+    fixture_with(|_| {})
+}
+
+/// Makes a home of a development chain with other rules.
+pub(crate) fn fixture_with(change: impl FnOnce(&mut PosRules)) -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(&directory.path().join("node"));
-    let chain = NewChain::development("dev".parse().unwrap(), TimestampMs::new(1_700_000_000_000));
+    let mut chain = NewChain::development("dev".parse().unwrap(), TimestampMs::new(1_700_000_000_000));
+    let mut rules = PosRules::default();
+    change(&mut rules);
+    chain.parameters.consensus = ConsensusRules::Pos(rules);
     let validator = development_key("validator");
     let genesis =
         init_home(&settings.home, &chain, &validator, Protection::Development(&chain.chain_id)).unwrap();

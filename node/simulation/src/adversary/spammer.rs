@@ -16,7 +16,11 @@ use crate::random::Random;
 /// Transactions of one batch.
 const BATCH: usize = 12;
 /// Accounts that it sends from; they have nothing.
-const ACCOUNTS: u64 = 40;
+const ACCOUNTS: u64 = 60;
+/// Transactions of each account in a burst: all together more than a pool has room for.
+const BURST: u64 = 5;
+/// Turns between bursts.
+const BURST_TURNS: u64 = 30;
 
 #[derive(Default)]
 pub(super) struct Spammer {
@@ -25,20 +29,32 @@ pub(super) struct Spammer {
     turns: u64,
 }
 
-fn transaction(random: &mut Random, at: &Situation<'_>) -> Transaction {
-    let key: SecretKey = development_key(&format!("simulation-spam-{}", random.between(0, ACCOUNTS - 1)));
+fn spam(at: &Situation<'_>, account: u64, further: u64, blocks: u64) -> Transaction {
+    let key: SecretKey = development_key(&format!("simulation-spam-{account}"));
     let sender = key.public_key().account_id();
     let nonce = accounts::account(&mut &*at.chain.state(), &sender).map_or(0, |account| account.nonce);
-    let mut transaction = key.sign_transaction(TransactionBody {
+    key.sign_transaction(TransactionBody {
         chain_id: at.chain.genesis().chain_id.clone(),
         sender,
-        nonce: nonce + random.between(0, 9),
-        expires_at: at.chain.head().height.saturating_add(Height::new(random.between(2, 40))),
+        nonce: nonce + further,
+        expires_at: at.chain.head().height.saturating_add(Height::new(blocks)),
         gas_limit: Gas::new(1_000_000),
         fee: Amount::ZERO,
         access: Vec::new(),
         actions: vec![Action::Transfer { to: sender, amount: Amount::ZERO }],
-    });
+    })
+}
+
+/// Fills pools beyond their limit at once.
+fn burst(at: &Situation<'_>) -> Vec<u8> {
+    let all = (0..ACCOUNTS).flat_map(|account| (0..BURST).map(move |further| (account, further)));
+    let batch = all.map(|(account, further)| EncodedTransaction::new(&spam(at, account, further, 40)));
+    TransactionGossip::Whole(batch.collect()).encode()
+}
+
+fn transaction(random: &mut Random, at: &Situation<'_>) -> Transaction {
+    let (account, further) = (random.between(0, ACCOUNTS - 1), random.between(0, 9));
+    let mut transaction = spam(at, account, further, random.between(2, 40));
     if random.percent(10) {
         // The signature is of another body.
         transaction.body.nonce += 1;
@@ -52,6 +68,9 @@ impl Behaviour for Spammer {
         let to = at.peers.to_vec();
         let mut sent = Vec::new();
         let mut gossip = |topic, bytes| sent.push(Sent::Gossip { to: to.clone(), topic, bytes });
+        if self.turns % BURST_TURNS == BURST_TURNS / 2 {
+            gossip(Topic::Transactions, burst(at));
+        }
         // Signatures cost time: a batch now and then.
         if self.turns.is_multiple_of(4) {
             let batch = (0..BATCH).map(|_| EncodedTransaction::new(&transaction(random, at))).collect();

@@ -406,6 +406,28 @@ impl BlockSync {
         })
     }
 
+    /// Returns the height at which the chain is by what peers say: the highest that half of them claim or exceed, so that
+    /// one who lies among several decides nothing.
+    pub fn believed_height(&self) -> Option<Height> {
+        let mut claimed: Vec<Height> =
+            self.peers.values().filter(|peer| peer.status.is_some()).map(|peer| peer.claimed).collect();
+        claimed.sort_unstable_by(|a, b| b.cmp(a));
+        claimed.get(claimed.len().saturating_sub(1) / 2).copied()
+    }
+
+    /// Returns the oldest block that peers keep, when all who are ahead have pruned the one that is needed next.
+    pub fn oldest_offered(&self) -> Option<Height> {
+        let mut oldest = None;
+        for peer in self.peers.values().filter(|peer| self.is_better(peer)) {
+            let kept = peer.status.as_ref().map_or(Height::ZERO, |status| status.oldest_block);
+            if kept <= self.head.height.next() {
+                return None;
+            }
+            oldest = Some(oldest.map_or(kept, |oldest: Height| oldest.min(kept)));
+        }
+        oldest
+    }
+
     /// Returns the number of headers held and the bytes of bodies that wait.
     pub fn held(&self) -> (usize, usize) {
         (self.slots.len(), self.buffered_bytes)

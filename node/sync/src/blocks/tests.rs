@@ -578,3 +578,40 @@ proptest! {
         world.check_blame();
     }
 }
+
+#[test]
+fn one_boaster_among_several_does_not_decide_where_the_chain_is() {
+    let head = LocalHead { height: Height::ZERO, id: genesis(), work: [0; 32], final_height: Height::ZERO };
+    let options = BlockSyncOptions {
+        chain_id: chain_id(),
+        genesis: genesis(),
+        rule: SyncRule::Certified,
+        block_bytes_max: 1_000,
+    };
+    let status = |height: u64, oldest: u64| Status {
+        genesis: genesis(),
+        height: Height::new(height),
+        head: genesis(),
+        work: [0; 32],
+        final_height: Height::new(height),
+        oldest_block: Height::new(oldest),
+        snapshot: None,
+    };
+    let own = status(0, 1);
+    let told = |claims: &[(u64, u64)]| {
+        let mut sync = BlockSync::new(options.clone(), head);
+        for (number, (height, oldest)) in (0..).zip(claims) {
+            sync.connected(0, peer(number), &own);
+            sync.told(0, &peer(number), status(*height, *oldest), &own);
+        }
+        (sync.believed_height().map(Height::get), sync.oldest_offered().map(Height::get))
+    };
+    assert_eq!(told(&[]), (None, None));
+    assert_eq!(told(&[(40, 1)]).0, Some(40));
+    assert_eq!(told(&[(40, 1), (20, 1)]).0, Some(40), "of two either may be right: the careful one counts");
+    assert_eq!(told(&[(1_000_000, 1), (40, 1), (41, 1)]).0, Some(41));
+    assert_eq!(told(&[(1, 1), (40, 1), (41, 1)]).0, Some(40));
+    // Pruned blocks are missed only when nobody has them.
+    assert_eq!(told(&[(40, 9), (41, 7)]).1, Some(7));
+    assert_eq!(told(&[(40, 9), (41, 1)]).1, None);
+}
