@@ -2,7 +2,7 @@
 
 use purlin_chain::{Chain, ChainOptions, Opening};
 use purlin_execution::NodeExecutor;
-use purlin_primitives::{Genesis, Height, Vote, VoteKind};
+use purlin_primitives::{ConsensusRules, Genesis, Height, Vote, VoteKind};
 use purlin_storage::{RocksStore, StorageOptions};
 use std::net::TcpListener;
 
@@ -116,6 +116,13 @@ fn check_keys(settings: &Settings, genesis: &Genesis, findings: &mut Findings) {
         return findings.add("keys", Level::Warning, message);
     };
     match keystore.get(name) {
+        Ok(entry) if matches!(genesis.parameters.consensus, ConsensusRules::Pow(_)) => {
+            let message = match settings.mining_threads {
+                0 => format!("key {name} ({}) is not mined for: mining.threads is 0", entry.account),
+                threads => format!("key {name} ({}) is mined for, by threads: {threads}", entry.account),
+            };
+            findings.add("keys", Level::Good, message);
+        }
         Ok(entry) if genesis.validators.iter().any(|validator| validator.public_key == entry.public_key) => {
             findings.add("keys", Level::Good, format!("key {name} ({}) is a validator", entry.account));
         }
@@ -202,6 +209,10 @@ fn check_data(
 }
 
 fn check_sign_state(settings: &Settings, chain: &Chain<RocksStore>, findings: &mut Findings) {
+    // Nobody signs under proof of work.
+    if let ConsensusRules::Pow(_) = chain.parameters().consensus {
+        return;
+    }
     let Some(name) = &settings.validator_key else { return };
     // A missing key was reported already.
     let Ok(entry) = Keystore::new(settings.home.keys()).get(name) else { return };

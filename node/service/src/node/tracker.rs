@@ -196,7 +196,7 @@ mod tests {
             gas_limit: Gas::new(1),
             fee: purlin_primitives::Amount::ZERO,
             access: Vec::new(),
-            actions: Vec::new(),
+            actions: vec![purlin_primitives::Action::Unjail],
         };
         let chain_id = body.chain_id.clone();
         key.sign_transaction(body).verify(&chain_id).unwrap()
