@@ -24,7 +24,6 @@ fn part(number: u64) {
         ("cut", statistics.cut),
         ("twice", statistics.twice),
         ("failed requests", statistics.request_failures),
-        ("timeouts", statistics.timeouts),
         ("bans", statistics.bans),
         ("acknowledged", statistics.acknowledged),
         ("applications", statistics.apps),

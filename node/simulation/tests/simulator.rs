@@ -67,5 +67,5 @@ fn certificates_of_half_the_power_are_noticed() {
 
 #[test]
 fn a_clock_in_state_is_noticed() {
-    check_caught(Bug::ClockInState, 5, "running");
+    check_caught(Bug::ClockInState, 5, "equal roots");
 }

@@ -432,6 +432,21 @@ fn a_certified_block_that_is_invalid_here_stops_the_node() {
     assert!(halted(&effects).contains("wrong root"));
 }
 
+/// A node whose clock was behind stopped at a block that the others had decided.
+#[test]
+fn a_block_from_the_future_is_not_voted_for_and_taken_when_final() {
+    let mut desk = Desk::voter();
+    desk.now = NOW - AHEAD_MS_MAX - 1;
+    let header = header(0, 1);
+    let (block, good) = (header.id(), certificate(header.id(), HEIGHT));
+    desk.propose(proposal(&proposer(0), 0, block, None));
+    assert_eq!(votes(&desk.valid(&header)), [(VoteKind::Prevote, None)]);
+    let (certificate, from) = (good.clone(), vec![7]);
+    let effects = desk.input(Input::Certified { header: Box::new(header.clone()), certificate, from });
+    assert_eq!(effects.last(), Some(&Effect::ValidateBlock { block, height: HEIGHT }));
+    assert_eq!(desk.valid(&header), [Effect::Commit { block, certificate: Some(good) }]);
+}
+
 #[test]
 fn a_refused_signature_is_neither_sent_nor_counted() {
     let mut desk = Desk::voter();
