@@ -218,11 +218,6 @@ fn what_cannot_be_is_refused_with_a_hint() {
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
         assert!(!Path::new(folder).exists());
     };
-    refused(
-        &["--validators", "4", "--engine", "pow"],
-        2,
-        ["proof of work cannot be run yet", "--engine pos"],
-    );
     refused(&["--validators", "0"], 2, ["not 0", "--validators"]);
     refused(&["--validators", "4", "--chain-id", "fleet"], 2, ["fleet", "purlin init"]);
     refused(&["--validators", "4", "--base-port", "65500"], 2, ["65604", "--base-port"]);

@@ -164,7 +164,7 @@ impl Twin {
                 NodeExecutor::new(&RuntimeConfig { instances_max: 16, ..RuntimeConfig::default() }).unwrap(),
             ),
             peers: Some(inbox.connect(Arc::new(service.handle()))),
-            validator: None,
+            validator: Some(validator(index)),
             miner: None,
             lock: None,
         };

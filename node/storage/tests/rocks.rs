@@ -99,7 +99,7 @@ fn newer_and_foreign_directories_are_refused() {
     let path = directory.path();
     drop(open(path));
     let text = std::fs::read_to_string(path.join("FORMAT")).unwrap();
-    assert_eq!(text, "purlin storage format 2\n");
+    assert_eq!(text, "purlin storage format 3\n");
     let error = |text: Option<&str>| {
         match text {
             Some(text) => std::fs::write(path.join("FORMAT"), text).unwrap(),
@@ -107,16 +107,16 @@ fn newer_and_foreign_directories_are_refused() {
         }
         RocksStore::open(path, &StorageOptions::default()).unwrap_err()
     };
-    for version in [1, 3] {
+    for version in [2, 4] {
         let other = error(Some(&format!("purlin storage format {version}\n")));
-        let named = matches!(other, OpenError::OtherFormat { found, supported: 2, .. } if found == version);
+        let named = matches!(other, OpenError::OtherFormat { found, supported: 3, .. } if found == version);
         assert!(named, "{other}");
     }
     for text in [Some(""), Some("something else"), None] {
         let foreign = error(text);
         assert!(matches!(foreign, OpenError::Foreign { .. }), "{text:?}: {foreign}");
     }
-    std::fs::write(path.join("FORMAT"), "purlin storage format 2\n").unwrap();
+    std::fs::write(path.join("FORMAT"), "purlin storage format 3\n").unwrap();
     drop(open(path));
     let file = path.join("FORMAT");
     assert!(matches!(RocksStore::open(file, &StorageOptions::default()), Err(OpenError::Io { .. })));
