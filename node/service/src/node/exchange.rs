@@ -402,7 +402,7 @@ impl<S: KeyValueStore> Exchange<S> {
         let (Some(block), Some(certificate)) = (self.recent.block(&id), &certified.certificate) else {
             return;
         };
-        if self.contradicts(certified.header.height, id) {
+        if self.contradicts(certificate) {
             return;
         }
         let block = Box::new((*block).clone());
@@ -564,7 +564,7 @@ impl<S: KeyValueStore> Exchange<S> {
                 return;
             }
             let Some(certificate) = next.certified.certificate.clone() else { return };
-            if self.contradicts(wanted, next.id) {
+            if self.contradicts(&certificate) {
                 return;
             }
             let block =

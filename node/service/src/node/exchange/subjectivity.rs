@@ -1,6 +1,6 @@
 //! Whether peers may be believed: weak subjectivity, and the operator's checkpoint.
 
-use purlin_primitives::{BlockId, Height};
+use purlin_primitives::Certificate;
 use purlin_state::KeyValueStore;
 use purlin_sync::{Checkpoint, TrustProblem, check_age};
 
@@ -29,10 +29,21 @@ impl<S: KeyValueStore> Exchange<S> {
         *problem = age.err();
     }
 
-    /// Refuses a block that is not the one of the checkpoint.
-    pub(super) fn contradicts(&self, height: Height, found: BlockId) -> bool {
+    /// Says whether a block must not be taken because it is not the one of the checkpoint. That is a problem of the
+    /// whole chain only when the block is certified; the engine sees to whoever forged it.
+    pub(super) fn contradicts(&self, certificate: &Certificate) -> bool {
         let Some(Checkpoint { block: checkpoint, height: at }) = self.core.trusted else { return false };
+        let (height, found) = (certificate.height, certificate.block);
         if height != at || found == checkpoint {
+            return false;
+        }
+        if height > self.core.chain.head().height.next() {
+            // Who decides there is not known yet.
+            return true;
+        }
+        let chain_id = &self.core.chain.genesis().chain_id;
+        let validators = self.core.validators(height);
+        if !validators.is_ok_and(|validators| certificate.verify(chain_id, &validators).is_ok()) {
             return false;
         }
         let problem = TrustProblem::Contradiction { height, checkpoint, found };
