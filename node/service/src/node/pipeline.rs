@@ -459,8 +459,9 @@ pub(super) fn guarded<S: KeyValueStore>(core: &Core<S>, name: &str, work: impl F
     }
 }
 
-/// Most jobs of one kind that wait for a thread. The engine asks for less: a few candidates of a height.
-pub(super) const JOBS_MAX: usize = 16;
+/// Most jobs between two parts. More than engines ask for at once: a driver that waited for the builder, while the
+/// builder waits for room to answer the driver, would wait for ever.
+pub(super) const JOBS_MAX: usize = 1_024;
 
 /// Makes the channel of one kind of job.
 pub(super) fn jobs<T>(max: usize) -> (SyncSender<T>, Receiver<T>) {

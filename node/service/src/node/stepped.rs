@@ -29,10 +29,6 @@ use crate::signing_disk::SigningDisk;
 pub use super::components::WrapEngine;
 pub use super::driver::Now as StepTime;
 
-/// Most jobs between two parts. The driver must never wait for the builder, which only runs after it; what an engine
-/// asks for at once is far less.
-const JOBS_MAX: usize = 1_024;
-
 /// A part of a node that can be stepped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
@@ -158,7 +154,7 @@ impl<S: KeyValueStore> SteppedNode<S> {
         // No threads: who wants to search brings a [`super::StepMiner`].
         let parts = NodeParts { miner: parts.miner.or_else(|| Some(Box::new(NoMiner))), ..parts };
         let workers = Arc::new(Workers::stepped());
-        let frame = Frame { disk, workers: Arc::clone(&workers), jobs_max: JOBS_MAX, wrap_engine };
+        let frame = Frame { disk, workers: Arc::clone(&workers), jobs_max: pipeline::JOBS_MAX, wrap_engine };
         let Components { core, driver, messages, builder, build_jobs, commit_jobs, sealed, exchange, .. } =
             Components::new(settings, parts, frame)?;
         Ok(Self {
