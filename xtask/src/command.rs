@@ -1,9 +1,11 @@
 //! Running other programs and saying so.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use crate::setup;
 
 /// The repository's folder.
 pub(crate) fn root() -> PathBuf {
@@ -63,6 +65,51 @@ pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
         serde_json::from_str(&capture(cargo(&["metadata", "--no-deps", "--format-version", "1"]))?)?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
     Ok(PathBuf::from(target).join("debug"))
+}
+
+/// The programs that a command runs.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Programs {
+    /// Use the programs in this folder instead of building them
+    #[arg(long, value_name = "DIR", global = true)]
+    binaries: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Returns the folder with the programs of these packages; builds them, and installs what that takes, unless a
+    /// folder was named.
+    pub(crate) fn folder(&self, packages: &[&str]) -> Result<PathBuf> {
+        if let Some(folder) = &self.binaries {
+            return folder.canonicalize().with_context(|| format!("no folder {}", folder.display()));
+        }
+        setup::ensure()?;
+        build(packages)
+    }
+
+    /// Returns the path of `purlin`.
+    pub(crate) fn purlin(&self) -> Result<PathBuf> {
+        let program = self.folder(&["purlin-cli"])?.join("purlin");
+        ensure!(program.is_file(), "there is no program {}", program.display());
+        Ok(program)
+    }
+}
+
+/// Packs the application `apps/NAME` with `program`.
+pub(crate) fn build_app(program: &Path, name: &str) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args(["app", "build", "--quiet", "--path"]).arg(root().join("apps").join(name));
+    capture(command).map(drop)
+}
+
+/// Runs `action` in a folder of its own, which stays when it fails.
+pub(crate) fn in_folder<T>(name: &str, action: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let mut folder = tempfile::Builder::new().prefix(&format!("purlin-{name}-")).tempdir()?;
+    let result = action(folder.path());
+    if result.is_err() {
+        folder.disable_cleanup(true);
+        println!("homes and logs are kept in {}", folder.path().display());
+    }
+    result
 }
 
 fn shown(command: &Command) -> String {

@@ -4,14 +4,12 @@ use anyhow::{Context, Result, ensure};
 use purlin_client::{Client, Endpoint, TransactionOptions};
 use purlin_primitives::{Action, Amount, SecretKey, TransactionId};
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::command::{build, run as run_command};
+use crate::command::{Programs, run as run_command};
 use crate::node::Purlin;
-use crate::setup;
 
 /// Accounts that send at the same time.
 const SENDERS: usize = 8;
@@ -21,9 +19,8 @@ const SAMPLE: usize = 50;
 /// Arguments of `cargo xtask crash`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Use the programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    binaries: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// How often to kill the node
     #[arg(long, default_value_t = 50)]
     times: u32,
@@ -34,15 +31,9 @@ pub(crate) struct Args {
 
 /// Kills, restarts, looks up what was acknowledged, and replays the chain at the end.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let binaries = match &args.binaries {
-        Some(folder) => folder.clone(),
-        None => {
-            setup::ensure()?;
-            build(&["purlin-cli"])?
-        }
-    };
+    let program = args.programs.purlin()?;
     let folder = tempfile::Builder::new().prefix("purlin-crash-").tempdir()?;
-    let purlin = Purlin::new(binaries.join("purlin"), folder.path().to_path_buf());
+    let purlin = Purlin::new(program, folder.path().to_path_buf());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!("{} kills, seed {}", args.times, args.seed);
     let mut acknowledged: Vec<TransactionId> = Vec::new();

@@ -6,8 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
-use crate::command::{self, build, root};
-use crate::setup;
+use crate::command::{self, Programs, root};
 use crate::test::APPS;
 
 /// Readings of the example data, beside the repository's own files.
@@ -22,9 +21,8 @@ const BLOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Arguments of `cargo xtask demo`.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Use the programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    binaries: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// Leave the nodes running at the end, and say how to talk to them
     #[arg(long)]
     keep: bool,
@@ -34,13 +32,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     chapter("Setting up");
     say("The first build compiles RocksDB and wasmtime, which takes a while; later ones do not.");
-    let binaries = match &args.binaries {
-        Some(folder) => folder.clone(),
-        None => {
-            setup::ensure()?;
-            build(&["purlin-cli", "client-stream-readings"])?
-        }
-    };
+    let binaries = args.programs.folder(&["purlin-cli", "client-stream-readings"])?;
     tour(args, binaries)
 }
 

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::bench::load::{self, Counters};
-use crate::command::{build, capture, root};
+use crate::command::{Programs, build_app, root};
 use crate::node::{Purlin, RunningNode};
-use crate::setup;
 
 /// Accounts that send; each as often as it takes.
 const ACCOUNTS_MAX: usize = 10_000;
@@ -21,9 +20,8 @@ const POLL: Duration = Duration::from_millis(10);
 /// Arguments of `cargo xtask join`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Use the programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    binaries: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// Transfers of the chain that is joined
     #[arg(long, default_value_t = 50_000)]
     transactions: usize,
@@ -45,17 +43,8 @@ struct Joined {
 
 /// Makes the chain, joins it in both ways, compares and prints.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let binaries = match &args.binaries {
-        Some(folder) => folder.clone(),
-        None => {
-            setup::ensure()?;
-            build(&["purlin-cli"])?
-        }
-    };
-    let program = binaries.join("purlin");
-    let mut command = std::process::Command::new(&program);
-    command.args(["app", "build", "--quiet", "--path"]).arg(root().join("apps/token"));
-    capture(command)?;
+    let program = args.programs.purlin()?;
+    build_app(&program, "token")?;
     let mut folder = tempfile::Builder::new().prefix("purlin-join-").tempdir()?;
     folder.disable_cleanup(args.keep);
     if args.keep {

@@ -6,13 +6,12 @@
 use anyhow::{Context, Result, ensure};
 use purlin_client::Client;
 use purlin_primitives::TransactionId;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::chaos::{Lan, Load, address, iptables, lan_cluster};
 use crate::cluster::{Cluster, wait};
-use crate::command::build;
-use crate::setup;
+use crate::command::{Programs, in_folder};
 
 /// Clients of each side.
 const SENDERS: usize = 4;
@@ -29,28 +28,14 @@ pub(crate) struct Args {
     /// Blocks that the two mine while the third is apart
     #[arg(long, default_value_t = 50)]
     blocks: u64,
-    /// Use the programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    binaries: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 /// Runs it; an error names what did not hold.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let binaries = match &args.binaries {
-        Some(folder) => folder.clone(),
-        None => {
-            setup::ensure()?;
-            build(&["purlin-cli"])?
-        }
-    };
-    let program = binaries.join("purlin").canonicalize().context("the program is not built")?;
-    let mut folder = tempfile::Builder::new().prefix("purlin-pow-").tempdir()?;
-    let result = part_and_heal(args.blocks, &program, folder.path());
-    if result.is_err() {
-        folder.disable_cleanup(true);
-        println!("homes and logs are kept in {}", folder.path().display());
-    }
-    result
+    let program = args.programs.purlin()?;
+    in_folder("pow", |folder| part_and_heal(args.blocks, &program, folder))
 }
 
 /// Cuts node 3 off, or connects it again.

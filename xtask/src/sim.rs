@@ -1,18 +1,15 @@
 //! `cargo xtask sim`: many nodes under a seeded clock, network and disk.
 
 use anyhow::Result;
-use std::path::PathBuf;
 use std::process::Command;
 
-use crate::command::{build, run as run_command};
-use crate::setup;
+use crate::command::{Programs, run as run_command};
 
 /// Arguments of `cargo xtask sim`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Use the programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    binaries: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// Seeds to run: the first, and the one after the last
     #[arg(long, value_name = "A..B")]
     seeds: Option<String>,
@@ -32,13 +29,7 @@ pub(crate) struct Args {
 
 /// Builds the simulation and runs it; it prints what it found.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let binaries = match &args.binaries {
-        Some(folder) => folder.clone(),
-        None => {
-            setup::ensure()?;
-            build(&["purlin-simulation"])?
-        }
-    };
+    let binaries = args.programs.folder(&["purlin-simulation"])?;
     let mut command = Command::new(binaries.join("purlin-simulation"));
     let jobs = args.jobs.map(|jobs| jobs.to_string());
     for (name, value) in [("--seeds", &args.seeds), ("--jobs", &jobs), ("--bug", &args.bug)] {

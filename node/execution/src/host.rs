@@ -72,6 +72,10 @@ impl Host for CallHost {
         self.session.time
     }
 
+    fn confirmation_depth(&self) -> u64 {
+        self.session.parameters.consensus.confirmation_depth()
+    }
+
     fn deposit(&self) -> Amount {
         self.deposit
     }

@@ -10,8 +10,8 @@ use purlin_chain::{BlockContext, ExecutionFault, Executor, QueryRequest};
 use purlin_modules::accounts;
 use purlin_package::PackageBuilder;
 use purlin_primitives::{
-    AccountId, Action, Amount, AppId, ChainId, Gas, Height, Outcome, Parameters, Receipt, Seal, TimestampMs,
-    TransactionBody, app_account,
+    AccountId, Action, Amount, AppId, ChainId, ConsensusRules, Gas, Height, Outcome, Parameters, PowRules,
+    Receipt, Seal, TimestampMs, TransactionBody, app_account,
 };
 use purlin_state::{
     Changes, Column, Durability, FlatState, KeyValueStore, MemoryStore, Order, Overlay, StateKey,
@@ -148,6 +148,14 @@ impl TestHost {
             }
             Request::AppAccount { app } => Ok(Response::Account(app_account(&app))),
             Request::SetBlock { height, time } => self.set_block(height, time),
+            Request::SetConfirmationDepth { blocks } => {
+                let rules =
+                    PowRules { confirmations: blocks, block_reward: Amount::ZERO, ..PowRules::default() };
+                let parameters =
+                    Parameters { consensus: ConsensusRules::Pow(rules), ..(*self.parameters).clone() };
+                self.parameters = Arc::new(parameters);
+                Ok(Response::Done)
+            }
             Request::Advance { blocks } => self.advance(blocks),
             Request::Block => Ok(self.visible().into()),
             Request::Events { from, limit } => Ok(Response::Events(self.events_page(from, limit))),

@@ -108,6 +108,16 @@ impl Default for PowRules {
     }
 }
 
+impl ConsensusRules {
+    /// Returns how many blocks must stand on a block before it counts as final: none under proof of stake.
+    pub fn confirmation_depth(&self) -> u64 {
+        match self {
+            Self::Pos(_) => 0,
+            Self::Pow(rules) => rules.confirmations,
+        }
+    }
+}
+
 impl Default for ConsensusRules {
     fn default() -> Self {
         Self::Pos(PosRules::default())

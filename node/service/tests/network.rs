@@ -210,8 +210,9 @@ async fn a_validator_that_runs_twice_is_slashed_on_every_node() {
         found.stake < Amount::new(u128::from(POWER)) && found.status != ValidatorState::Active
     };
     let mut heights = nodes[0].api().head();
+    // A node's state is there a moment before it tells the height: wait for both.
     let slashed = async {
-        while !nodes.iter().all(punished) {
+        while !nodes.iter().all(|node| punished(node) && evidence(node).is_some()) {
             heights.changed().await.unwrap();
         }
     };

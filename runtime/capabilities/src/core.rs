@@ -65,6 +65,10 @@ pub(crate) fn register<H: Host>(registry: &mut HostRegistry<Context<H>>) {
             begin(guest, 0)?;
             Ok(guest.data().host().block_time().get())
         })
+        .function(CORE, "confirmation_depth", |guest: Caller<'_, '_, H>| {
+            begin(guest, 0)?;
+            Ok(guest.data().host().confirmation_depth())
+        })
         .function(CORE, "gas_left", |guest: Caller<'_, '_, H>| {
             begin(guest, 0)?;
             Ok(guest.gas_left().get())

@@ -27,6 +27,9 @@ pub trait Host: Send + 'static {
     /// Time of that block.
     fn block_time(&self) -> TimestampMs;
 
+    /// Blocks on top after which a block of this chain counts as final; 0 where each is final at once.
+    fn confirmation_depth(&self) -> u64;
+
     /// Native amount that came with the call.
     fn deposit(&self) -> Amount;
 

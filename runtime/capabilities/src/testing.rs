@@ -26,6 +26,8 @@ pub struct MemoryHost {
     pub height: Height,
     /// See [`Host::block_time`].
     pub time: TimestampMs,
+    /// See [`Host::confirmation_depth`].
+    pub confirmation_depth: u64,
     /// See [`Host::deposit`].
     pub deposit: Amount,
     /// See [`Host::read_only`].
@@ -55,6 +57,7 @@ impl Default for MemoryHost {
             app: AppId::new("tested").expect("a valid name"),
             height: Height::new(7),
             time: TimestampMs::new(1_700_000_000_000),
+            confirmation_depth: 0,
             deposit: Amount::ZERO,
             read_only: false,
             storage: BTreeMap::new(),
@@ -99,6 +102,10 @@ impl Host for MemoryHost {
 
     fn block_time(&self) -> TimestampMs {
         self.time
+    }
+
+    fn confirmation_depth(&self) -> u64 {
+        self.confirmation_depth
     }
 
     fn deposit(&self) -> Amount {

@@ -37,8 +37,9 @@ fn the_context_is_the_hosts() {
         (call $core_deposit (i32.const 42))
         (i32.store (i32.const 100) (i32.const 0x6f6f66))
         (call $core_app_account (i32.const 100) (i32.const 3) (i32.const 58))
-        (call $core_output (i32.const 0) (i32.const 78))";
-    let host = MemoryHost { deposit: Amount::new(0x0102), ..MemoryHost::default() };
+        (i64.store (i32.const 78) (call $core_confirmation_depth))
+        (call $core_output (i32.const 0) (i32.const 86))";
+    let host = MemoryHost { deposit: Amount::new(0x0102), confirmation_depth: 12, ..MemoryHost::default() };
     let result = everywhere(&run_body(body), "run", &[], &host).outcome.unwrap();
     assert_eq!(result[..20], [0xca; 20]);
     assert_eq!(result[20..26], *b"tested");
@@ -46,6 +47,7 @@ fn the_context_is_the_hosts() {
     assert_eq!(result[34..42], 1_700_000_000_000_u64.to_le_bytes());
     assert_eq!(result[42..58], 0x0102_u128.to_le_bytes());
     assert_eq!(result[58..61], *b"foo");
+    assert_eq!(result[78..86], 12_u64.to_le_bytes());
 }
 
 #[test]

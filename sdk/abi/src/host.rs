@@ -105,6 +105,8 @@ pub const FUNCTIONS: &[HostFunction] = &[
     f(CORE, "block_height", &[], Some(L)),
     // () -> block time in milliseconds.
     f(CORE, "block_time", &[], Some(L)),
+    // () -> blocks on top after which a block counts as final; 0 where each is final at once.
+    f(CORE, "confirmation_depth", &[], Some(L)),
     // () -> gas left in this call.
     f(CORE, "gas_left", &[], Some(L)),
     // (out 16): native amount that came with this call, already in the application's account.

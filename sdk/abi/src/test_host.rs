@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Version of this protocol; host and tests refuse each other when theirs differ.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Largest frame, in bytes, without its length: leaves room for the largest wasm with manifest and arguments.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Time of block 0: 2026-01-01T00:00:00Z.
@@ -149,6 +149,12 @@ pub enum Request {
         height: Option<Height>,
         /// Time; `None` leaves what the next block would have.
         time: Option<TimestampMs>,
+    },
+    /// Chooses how many blocks on top make a block final, which applications may ask; 0 at the start.
+    /// [`Response::Done`].
+    SetConfirmationDepth {
+        /// How many.
+        blocks: u64,
     },
     /// Makes empty blocks. [`Response::Block`] with the new head.
     Advance {

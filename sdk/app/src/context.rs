@@ -34,6 +34,15 @@ pub fn block_time() -> TimestampMs {
     host::block_time()
 }
 
+/// Returns how many blocks must stand on a block before this chain counts it as final: 0 under proof of stake, where
+/// each block is final at once; the genesis' `confirmations` under proof of work.
+///
+/// What a call does in block `h` may be taken back until block `h + confirmation_depth()` is there. An application whose
+/// effect leaves the chain (a machine that starts, a payment elsewhere) keeps the height and acts when it is that deep.
+pub fn confirmation_depth() -> u64 {
+    host::confirmation_depth()
+}
+
 /// Returns the gas left in this call.
 pub fn gas_left() -> Gas {
     host::gas_left()

@@ -39,6 +39,8 @@ pub trait NativeHost {
     fn block_height(&self) -> Height;
     /// Returns the time of the current block.
     fn block_time(&self) -> TimestampMs;
+    /// Returns how many blocks on top make a block final.
+    fn confirmation_depth(&self) -> u64;
     /// Returns the gas that is left.
     fn gas_left(&self) -> Gas;
     /// Returns the native amount that came with the running call.

@@ -125,6 +125,15 @@ impl Chain {
         self.block_request(Request::SetBlock { height: Some(Height::new(height)), time: None });
     }
 
+    /// Sets how many blocks must stand on a block before it counts as final; 0, as under proof of stake, until set.
+    /// Only what applications are told changes: the blocks of a test chain are never taken back.
+    pub fn set_confirmation_depth(&self, blocks: u64) {
+        match self.request(Request::SetConfirmationDepth { blocks }) {
+            Response::Done => {}
+            other => unexpected(&other),
+        }
+    }
+
     /// Makes empty blocks, one second apart.
     pub fn advance(&self, blocks: u64) {
         self.block_request(Request::Advance { blocks });

@@ -297,6 +297,17 @@ fn panics_and_unknown_methods_are_told() {
 }
 
 #[test]
+fn applications_see_how_deep_a_block_must_lie() {
+    let chain = chain();
+    let first = install::<First>(&chain, "first");
+    let client = first.by(chain.account("alice"));
+    assert_eq!(result::<u64>(&client.ask(&[Step::ConfirmationDepth]), 0), 0);
+    chain.set_confirmation_depth(6);
+    assert_eq!(result::<u64>(&client.ask(&[Step::ConfirmationDepth]), 0), 6);
+    assert_eq!(result::<u64>(&client.run(&[Step::ConfirmationDepth]), 0), 6);
+}
+
+#[test]
 fn time_and_height_are_the_tests_own() {
     let chain = chain();
     let first = install::<First>(&chain, "first");

@@ -9,9 +9,8 @@ use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::command::{build, capture, cargo, root, run as run_command};
+use crate::command::{Programs, build_app, cargo, root, run as run_command};
 use crate::node::Purlin;
-use crate::setup;
 
 /// Size of the module whose cold installation is measured, in bytes.
 const INSTALL_WASM_BYTES: usize = 300 * 1024;
@@ -19,9 +18,8 @@ const INSTALL_WASM_BYTES: usize = 300 * 1024;
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Use the programs in this folder instead of building them
-    #[arg(long, value_name = "DIR")]
-    binaries: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// Accounts that send token transfers
     #[arg(long, default_value_t = 10_000)]
     accounts: usize,
@@ -41,17 +39,8 @@ pub(crate) struct Args {
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let binaries = match &args.binaries {
-        Some(folder) => folder.clone(),
-        None => {
-            setup::ensure()?;
-            build(&["purlin-cli"])?
-        }
-    };
-    let purlin = binaries.join("purlin");
-    let mut command = std::process::Command::new(&purlin);
-    command.args(["app", "build", "--quiet", "--path"]).arg(root().join("apps/token"));
-    capture(command)?;
+    let purlin = args.programs.purlin()?;
+    build_app(&purlin, "token")?;
     let folder = tempfile::Builder::new().prefix("purlin-bench-").tempdir()?;
     if args.network_only {
         return network::run(&purlin, folder.path(), args.accounts, args.soak);

@@ -15,12 +15,10 @@ pub(crate) use partition::lan_cluster;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use purlin_primitives::TransactionId;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::command::build;
-use crate::setup;
+use crate::command::{Programs, in_folder};
 
 /// Bound of every wait for agreement after the faults ended.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -32,9 +30,8 @@ const SAMPLE: usize = 2_000;
 pub(crate) struct Args {
     #[command(subcommand)]
     scenario: Scenario,
-    /// Use the programs in this folder instead of building them
-    #[arg(long, value_name = "DIR", global = true)]
-    binaries: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// Chooses victims and moments
     #[arg(long, default_value_t = 1, global = true)]
     seed: u64,
@@ -54,26 +51,13 @@ enum Scenario {
 
 /// Runs a scenario; an error names the invariant that broke.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let binaries = match &args.binaries {
-        Some(folder) => folder.clone(),
-        None => {
-            setup::ensure()?;
-            build(&["purlin-cli"])?
-        }
-    };
-    let program = binaries.join("purlin").canonicalize().context("the program is not built")?;
-    let mut folder = tempfile::Builder::new().prefix("purlin-chaos-").tempdir()?;
-    let result = match &args.scenario {
-        Scenario::Kill(kill) => kill::run(kill, &program, folder.path(), args.seed),
-        Scenario::Partition(partition) => partition::run(partition, &program, folder.path()),
-        Scenario::Loss(loss) => lossy::run(loss, &program, folder.path()),
-        Scenario::Nat(nat) => nat::run(nat, &program, folder.path()),
-    };
-    if result.is_err() {
-        folder.disable_cleanup(true);
-        println!("homes and logs are kept in {}", folder.path().display());
-    }
-    result
+    let program = args.programs.purlin()?;
+    in_folder("chaos", |folder| match &args.scenario {
+        Scenario::Kill(kill) => kill::run(kill, &program, folder, args.seed),
+        Scenario::Partition(partition) => partition::run(partition, &program, folder),
+        Scenario::Loss(loss) => lossy::run(loss, &program, folder),
+        Scenario::Nat(nat) => nat::run(nat, &program, folder),
+    })
 }
 
 /// Checks what must hold when the faults are over: one chain, nothing acknowledged lost, nobody slashed, and on

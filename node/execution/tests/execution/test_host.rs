@@ -120,6 +120,35 @@ fn tests_can_do_what_users_do() {
 }
 
 #[test]
+fn applications_see_how_deep_a_block_must_lie() {
+    let guest = r#"(module
+        (import "purlin.core.v1" "confirmation_depth" (func $depth (result i64)))
+        (import "purlin.core.v1" "output" (func $output (param i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "initialize"))
+        (func $tell (i64.store (i32.const 0) (call $depth)) (call $output (i32.const 0) (i32.const 8)))
+        (func (export "query_depth") (call $tell))
+        (func (export "depth") (call $tell)))"#;
+    let mut host = host();
+    let installed = report(host.handle(Request::Install {
+        owner: OWNER,
+        manifest: manifest("1.0.0"),
+        wasm: wat::parse_str(guest).unwrap(),
+        arguments: Vec::new(),
+    }));
+    assert_eq!(installed.outcome, Ok(Vec::new()));
+    let told = |host: &mut TestHost| {
+        let Response::Answer(answer) = host.handle(query("depth", b"")) else { panic!() };
+        let called = report(host.handle(call("depth", b"", 0))).outcome.unwrap();
+        assert_eq!(answer.outcome.unwrap(), called);
+        called
+    };
+    assert_eq!(told(&mut host), 0_u64.to_le_bytes());
+    assert_eq!(host.handle(Request::SetConfirmationDepth { blocks: 6 }), Response::Done);
+    assert_eq!(told(&mut host), 6_u64.to_le_bytes());
+}
+
+#[test]
 fn time_is_in_the_hands_of_tests() {
     let mut host = host();
     install(&mut host);

@@ -108,7 +108,7 @@ impl<S: KeyValueStore> Core<S> {
 
     /// Returns the height of the last block that may be shown.
     pub(super) fn newest(&self) -> Height {
-        self.heads.as_ref().map_or_else(|| *self.heights.borrow(), |heads| *heads.tips.borrow())
+        self.head.read().height
     }
 
     pub(super) fn stopping(&self) -> bool {

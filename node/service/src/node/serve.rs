@@ -307,6 +307,8 @@ fn events_of(receipts: &[Receipt]) -> u32 {
 impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
     fn status(&self) -> Status {
         let core = &self.core;
+        // Before the head, which may have moved on since: a final height above it would be none.
+        let final_height = *core.heights.borrow();
         let head = Arc::clone(&core.head.read());
         let (transactions, bytes) = {
             let pool = core.pool.lock();
@@ -320,7 +322,7 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
             head_id: head.block,
             head_time: head.time,
             state_root: head.state_root,
-            final_height: *core.heights.borrow(),
+            final_height,
             engine: core.engine.into(),
             pow: core.heads.as_ref().map(Heads::status),
             validator: core.validator,

@@ -24,6 +24,7 @@ mod core_v1 {
         pub(super) fn app_account(app: *const u8, length: usize, out: *mut u8);
         pub(super) fn block_height() -> u64;
         pub(super) fn block_time() -> u64;
+        pub(super) fn confirmation_depth() -> u64;
         pub(super) fn gas_left() -> u64;
         pub(super) fn deposit(out: *mut u8);
         pub(super) fn log(level: u32, text: *const u8, length: usize);
@@ -207,6 +208,11 @@ pub(crate) fn block_height() -> Height {
 pub(crate) fn block_time() -> TimestampMs {
     // SAFETY: no pointers.
     TimestampMs::new(unsafe { core_v1::block_time() })
+}
+
+pub(crate) fn confirmation_depth() -> u64 {
+    // SAFETY: no pointers.
+    unsafe { core_v1::confirmation_depth() }
 }
 
 pub(crate) fn gas_left() -> Gas {

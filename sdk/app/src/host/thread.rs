@@ -49,6 +49,10 @@ pub(crate) fn block_time() -> TimestampMs {
     host().block_time()
 }
 
+pub(crate) fn confirmation_depth() -> u64 {
+    host().confirmation_depth()
+}
+
 pub(crate) fn gas_left() -> Gas {
     host().gas_left()
 }

@@ -68,6 +68,10 @@ impl NativeHost for Host {
         TimestampMs::new(1_000)
     }
 
+    fn confirmation_depth(&self) -> u64 {
+        12
+    }
+
     fn gas_left(&self) -> Gas {
         Gas::new(9)
     }

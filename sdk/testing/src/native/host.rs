@@ -247,6 +247,10 @@ impl NativeHost for Host {
         self.world().block.1
     }
 
+    fn confirmation_depth(&self) -> u64 {
+        self.world().confirmation_depth
+    }
+
     fn gas_left(&self) -> Gas {
         // Native code is not metered.
         GAS_LIMIT_DEFAULT

@@ -74,6 +74,10 @@ impl NativeChain {
                 let result = self.world.borrow_mut().clock.choose(height, time);
                 self.block_or_refusal(result)
             }
+            Request::SetConfirmationDepth { blocks } => {
+                self.world.borrow_mut().confirmation_depth = blocks;
+                Response::Done
+            }
             Request::Advance { blocks } => {
                 let result = self.world.borrow_mut().clock.advance(blocks);
                 self.block_or_refusal(result)

@@ -99,6 +99,8 @@ pub(super) struct World {
     pub(super) clock: Clock,
     /// Block of the transaction or query that runs.
     pub(super) block: (Height, TimestampMs),
+    /// Blocks on top that make a block final.
+    pub(super) confirmation_depth: u64,
     /// Calls in progress, the outermost first.
     pub(super) frames: Vec<Frame>,
     /// Events of the running transaction.
@@ -122,6 +124,7 @@ impl World {
             devices: BTreeMap::new(),
             clock,
             block: clock.view(),
+            confirmation_depth: 0,
             frames: Vec::new(),
             events: Vec::new(),
             history: Vec::new(),

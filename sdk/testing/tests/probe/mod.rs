@@ -27,6 +27,7 @@ pub(crate) enum Step {
     Transfer(AccountId, u128),
     Balance(AccountId),
     Context,
+    ConfirmationDepth,
     Device(String),
     Devices { owner: Option<AccountId>, area: Option<String>, after: Option<String>, limit: u32 },
     Call { app: String, steps: Vec<Self>, deposit: u128 },
@@ -115,6 +116,7 @@ fn perform(step: Step) -> Vec<u8> {
         Step::EmitLongTopic => bytes(&LongTopic.emit()),
         Step::Transfer(to, amount) => bytes(&accounts::transfer(&to, Amount::new(amount)).is_ok()),
         Step::Balance(account) => bytes(&accounts::balance(&account)),
+        Step::ConfirmationDepth => bytes(&context::confirmation_depth()),
         Step::Context => bytes(&(
             context::caller(),
             context::app_id(),
