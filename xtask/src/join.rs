@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use purlin_client::{Client, Endpoint};
 use purlin_primitives::{BlockId, Height};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::bench::load::{self, Counters};

@@ -37,7 +37,7 @@ pub use port::{
     Announcement, ConsensusEngine, Effect, Head, Input, Notice, Proposal, SignError, TimerId, Verdict,
     VoteSigner, WhenEmpty,
 };
-pub use pos::{Inspected, MESSAGE_BYTES_MAX, PosConfig, PosEngine, TIMEOUT_MS_MAX, inspect_message};
+pub use pos::{MESSAGE_BYTES_MAX, PeerMessage, PosConfig, PosEngine, SignedAt, TIMEOUT_MS_MAX};
 pub use purlin_primitives::{BlockId, Height, TimestampMs};
 pub use solo::{CLOCK_WAIT_MS_MAX, SoloConfig, SoloEngine};
 pub use twins::{MemorySigner, NoEngine, ScriptLog, ScriptedEngine};

@@ -74,6 +74,12 @@ pub enum Input {
         /// What [`VoteSigner::record`] kept durably of the height after the head, oldest first. Others do no harm.
         records: Vec<Vec<u8>>,
     },
+    /// This node knows where the chain is, or there is nobody to learn it from: an engine that was held back
+    /// until then, because a validator that does not know may have signed there before, may sign. May be repeated.
+    SigningAllowed {
+        /// Heights up to this one are left to others: its key was used there, and what for is not on record.
+        above: Height,
+    },
     /// At least one transaction waits in the pool. May be repeated.
     TransactionsWaiting,
     /// Somebody wants a proof of the newest state, which takes a block when the head is not anchored.

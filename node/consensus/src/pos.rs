@@ -16,7 +16,7 @@ use purlin_primitives::{
 use std::sync::Arc;
 
 pub use self::config::{PosConfig, TIMEOUT_MS_MAX};
-pub use self::inspect::{Inspected, inspect_message};
+pub use self::inspect::{PeerMessage, SignedAt};
 pub use self::message::MESSAGE_BYTES_MAX;
 
 use self::early::EarlyMessages;
@@ -49,6 +49,7 @@ pub struct PosEngine {
     /// Who decides the height after the head.
     validators: Arc<ValidatorSet>,
     mode: Mode,
+    held: Option<Held>,
     /// The block of the height after the head, once it is known to be final.
     decided: Option<Decided>,
     evidence: EvidencePool,
@@ -78,6 +79,15 @@ fn timely(now: TimestampMs, verdict: Verdict) -> Verdict {
         return verdict;
     }
     Verdict::Invalid { reason: format!("its time is {ahead_ms} ms ahead of this machine's clock") }
+}
+
+/// An engine that may not sign yet.
+#[derive(Debug, Default)]
+struct Held {
+    /// What was recorded before a crash of the height after the head.
+    entries: Vec<Entry>,
+    /// It may sign above this height.
+    until: Option<Height>,
 }
 
 /// How the height after the head is decided.
@@ -126,6 +136,7 @@ impl PosEngine {
             head: None,
             validators: Arc::default(),
             mode: Mode::Idle,
+            held: None,
             decided: None,
             evidence: EvidencePool::default(),
             early: EarlyMessages::default(),
@@ -135,6 +146,26 @@ impl PosEngine {
             clock_reported: false,
             halted: false,
             effects: Vec::new(),
+        }
+    }
+
+    /// Makes it silent until [`Input::SigningAllowed`], unless it decides alone. It follows the decisions of others
+    /// meanwhile.
+    #[must_use]
+    pub fn held(self) -> Self {
+        Self { held: Some(Held::default()), ..self }
+    }
+
+    /// Signs from now on, where it is above a height.
+    fn allow_signing(&mut self, above: Height) {
+        let height = self.height();
+        let Some(held) = &mut self.held else { return };
+        held.until = Some(above);
+        // A height that is decided is left by its commit.
+        if height > above && matches!(self.mode, Mode::Idle) && self.decided.is_none() {
+            let entries = std::mem::take(&mut held.entries);
+            self.held = None;
+            self.begin(&entries, None);
         }
     }
 
@@ -208,7 +239,21 @@ impl PosEngine {
             self.mode = Mode::Solo(core);
             return;
         }
-        self.start_rounds(height, validators, entries, interval_ms);
+        if let Some(held) = &mut self.held {
+            if held.until.is_none_or(|until| height <= until) {
+                held.entries = entries.to_vec();
+                self.mode = Mode::Idle;
+                return;
+            }
+            self.held = None;
+        }
+        self.begin(entries, interval_ms);
+    }
+
+    /// Begins the rounds of the height after the head.
+    fn begin(&mut self, entries: &[Entry], interval_ms: Option<u64>) {
+        let height = self.height();
+        self.start_rounds(height, Arc::clone(&self.validators), entries, interval_ms);
         for signed in self.early.take(height) {
             self.signed_message(None, signed);
         }
@@ -379,6 +424,7 @@ impl PosEngine {
                 self.timer_in_rounds(timer);
             }
             Input::Message { from, bytes } => self.message(&from, &bytes),
+            Input::SigningAllowed { above } => self.allow_signing(above),
             // Told to another engine only.
             Input::Pow(_) => {}
         }

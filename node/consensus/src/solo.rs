@@ -279,6 +279,7 @@ impl SoloCore {
             Input::TimerElapsed { timer } => self.anchor_due |= timer == ANCHOR,
             // Nobody else takes part.
             Input::Message { .. }
+            | Input::SigningAllowed { .. }
             | Input::BlockValidated { .. }
             | Input::Certified { .. }
             | Input::Pow(_) => return effects,

@@ -14,7 +14,8 @@ use purlin_primitives::{
     SignedVote, TimestampMs, Vote,
 };
 use purlin_service::{
-    NewChain, Node, NodeParts, PeerInbox, Protection, Settings, development_key, init_home, write_genesis,
+    NewChain, Node, NodeParts, PeerInbox, Protection, Settings, StopReason, development_key, init_home,
+    write_genesis,
 };
 use purlin_state::MemoryStore;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const POWER: u64 = 1_000_000;
 
 /// Homes of one network.
 struct Network {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     homes: Vec<Settings>,
     addresses: Vec<String>,
 }
@@ -44,9 +45,7 @@ impl Network {
             .collect();
         let mut homes = Vec::new();
         for index in 0..validators + followers {
-            let mut settings = settings(&directory.path().join(format!("node{index}")));
-            settings.network_listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
-            settings.idle_ms = 1_000;
+            let mut settings = node_settings(&directory.path().join(format!("node{index}")));
             let key = validator(index);
             init_home(&settings.home, &chain, &key, Protection::Development(&chain.chain_id)).unwrap();
             let genesis = Genesis { validators: all.clone(), ..chain.genesis(&key) };
@@ -61,7 +60,14 @@ impl Network {
             }
             homes.push(settings);
         }
-        Self { _directory: directory, homes, addresses: Vec::new() }
+        Self { directory, homes, addresses: Vec::new() }
+    }
+
+    /// Copies the home of a validator that never ran.
+    fn copy(&mut self, index: usize) {
+        let folder = self.directory.path().join("copy");
+        copy_folder(self.homes[index].home.root(), &folder);
+        self.homes.push(node_settings(&folder));
     }
 
     /// Starts a node that knows all that were started before.
@@ -71,6 +77,24 @@ impl Network {
         let node = Node::start(&settings, |_| None).await.unwrap();
         self.addresses.extend(node.network_addresses());
         node
+    }
+}
+
+fn node_settings(folder: &std::path::Path) -> Settings {
+    let network_listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+    Settings { network_listen, idle_ms: 1_000, ..settings(folder) }
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -227,6 +251,39 @@ async fn a_validator_that_runs_twice_is_slashed_on_every_node() {
         tokio::time::timeout(Duration::from_secs(30), twin.stop()).await.unwrap();
     }
     for node in nodes {
+        tokio::time::timeout(Duration::from_secs(30), node.shutdown()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_validator_stops_before_it_signs() {
+    let mut network = Network::new(4, 0);
+    network.copy(3);
+    let mut nodes = Vec::new();
+    for index in 0..4 {
+        nodes.push(network.start(index).await);
+    }
+    commit(nodes[0].api(), transfer("alice", "bob", 1, 0)).await;
+    // Its record of signatures is behind what the original signed meanwhile.
+    let copy = network.start(4).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(60), copy.stopped()).await.unwrap();
+    let StopReason::Failed(reason) = stopped else { panic!("{stopped:?}") };
+    assert!(reason.contains("another node uses the key"), "{reason}");
+    drop(copy.shutdown().await);
+
+    // Without the original it may take its place. With one more gone, three of four are needed and three are left.
+    let original = nodes.remove(3);
+    tokio::time::timeout(Duration::from_secs(30), original.shutdown()).await.unwrap();
+    commit(nodes[0].api(), transfer("alice", "bob", 1, 1)).await;
+    let copy = network.start(4).await;
+    let other = nodes.remove(2);
+    tokio::time::timeout(Duration::from_secs(30), other.shutdown()).await.unwrap();
+    let record = commit(copy.api(), transfer("alice", "bob", 1, 2)).await;
+    let height = record.inclusion.unwrap().height.get();
+    assert_eq!(root_at(&copy, height).await, root_at(&nodes[0], height).await);
+    nodes.push(copy);
+    for node in nodes {
+        assert_eq!(evidence(&node), None);
         tokio::time::timeout(Duration::from_secs(30), node.shutdown()).await.unwrap();
     }
 }

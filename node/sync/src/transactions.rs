@@ -217,6 +217,11 @@ impl TransactionRelay {
         self.finish(now_ms)
     }
 
+    /// Says whether one of these was neither seen nor refused here.
+    pub fn has_new(&self, ids: &[TransactionId]) -> bool {
+        ids.iter().any(|id| !self.seen.set.contains(id) && !self.refused.set.contains(id))
+    }
+
     /// A request of this planner ended; see [`Planner::of`].
     pub fn answered(
         &mut self,

@@ -6,10 +6,10 @@ mod process;
 mod wasm;
 
 use anyhow::Result;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use crate::command::{Programs, build_app, cargo, root, run as run_command};
+use crate::command::{Programs, build_app, cargo, run as run_command};
 use crate::node::Purlin;
 
 /// Size of the module whose cold installation is measured, in bytes.

@@ -1,4 +1,4 @@
-//! Keeps messages of the next heights until this node gets there.
+//! Keeps messages of the next heights until this node gets there, and of this height until it may sign.
 
 use purlin_primitives::{Height, PublicKey};
 use std::collections::BTreeMap;
@@ -21,7 +21,8 @@ impl EarlyMessages {
     pub(super) fn has_room(&self, current: Height, signed: &Signed) -> bool {
         let ahead = signed.height().get().saturating_sub(current.get());
         let kept = self.kept.get(&(signed.height(), *signed.public_key()));
-        (1..=HEIGHTS_AHEAD_MAX).contains(&ahead)
+        signed.height() >= current
+            && ahead <= HEIGHTS_AHEAD_MAX
             && kept.is_none_or(|kept| kept.len() < MESSAGES_MAX && !kept.contains(signed))
     }
 

@@ -44,8 +44,8 @@ impl PosEngine {
                     self.check_and_remember(from, &signed);
                 }
             }
-            Ordering::Equal => self.current_message(from, signed),
-            Ordering::Greater => {
+            Ordering::Equal if self.held.is_none() => self.current_message(from, signed),
+            Ordering::Equal | Ordering::Greater => {
                 let key = signed.public_key();
                 if self.validators.get(key).is_none() || !self.early.has_room(self.height(), &signed) {
                     return;

@@ -397,14 +397,15 @@ impl PosEngine {
             }
             Outcome::RoundStarted { round } => self.enter_round(round),
             Outcome::Publish(message) => {
+                // First the proposal: it makes the announcement of the block worth believing.
+                self.effects.push(publish(&message));
                 if let Message::Proposal(proposal) = &message
                     && own_key == Some(proposal.public_key)
                 {
-                    rounds.own.push(message.clone());
                     let block = proposal.proposal.block;
+                    rounds.own.push(message);
                     self.effects.push(Effect::Publish(Announcement::Block { block }));
                 }
-                self.effects.push(publish(&message));
             }
             Outcome::Announce { block } => {
                 self.effects.push(Effect::Publish(Announcement::Block { block }));

@@ -1,5 +1,7 @@
 //! One engine of four validators, told what the other three say.
 
+mod held;
+
 use super::evidence::HEIGHTS_KEPT;
 use super::message::{Message, PolkaCertificate, RoundCertificate, RoundReason, RoundVote};
 use super::*;

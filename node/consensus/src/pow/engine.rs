@@ -539,8 +539,8 @@ impl ConsensusEngine for PowEngine {
             }
             Input::Pow(PowInput::Mined { header }) => self.mined(now, &header, &mut effects),
             Input::Pow(PowInput::Reorganized { head }) => self.moved(now, head, &mut effects),
-            // The next block, which miners always make, anchors the state; there are no certificates.
-            Input::AnchorWanted | Input::Certified { .. } => {}
+            // The next block, which miners always make, anchors the state; there are no certificates and no votes.
+            Input::AnchorWanted | Input::Certified { .. } | Input::SigningAllowed { .. } => {}
         }
         if self.started {
             self.advance(now, &mut effects);

@@ -84,7 +84,9 @@ impl<S: KeyValueStore> Components<S> {
         let reporter = validator.clone().filter(|_| heads.is_none()).map(Reporter::new);
         let Prepared { engine, kept, bodies, records, public_key, signed } = match engine {
             Some(engine) => Prepared::given(engine, validator.map(|key| key.public_key())),
-            None => Prepared::of_genesis(settings, disk, &chain, validator, &decides, &metrics)?,
+            None => {
+                Prepared::of_genesis(settings, disk, &chain, validator, &decides, &metrics, peers.is_some())?
+            }
         };
         let engine = match wrap_engine {
             Some(wrap) => wrap(engine),

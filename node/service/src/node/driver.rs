@@ -3,6 +3,7 @@
 //! The driver has no thread and no clock of its own: whoever runs it tells it the time with each step, so that a
 //! simulation runs the same code.
 
+mod key_use;
 mod pow;
 
 pub(super) use pow::PowDriver;
@@ -20,13 +21,14 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use self::key_use::{KeyUse, WATCH};
 use super::bodies::BodyLog;
 use super::core::{Core, StopReason};
 use super::pipeline::{BuildJob, Built, CommitJob, Message, Sealed};
 use super::tracker::FinalBlock;
 use crate::clock::system_time;
 use crate::metrics::add;
-use crate::sign_state::{LastSigned, SignStep};
+use crate::sign_state::LastSigned;
 
 /// Most bodies of undecided blocks that are kept; the oldest goes first.
 const BODIES_MAX: usize = 16;
@@ -155,6 +157,7 @@ pub(super) struct Driver<S> {
     /// Time of day at the first step.
     started: Option<TimestampMs>,
     stopping: bool,
+    key_use: KeyUse,
 }
 
 impl<S: KeyValueStore> Driver<S> {
@@ -178,6 +181,7 @@ impl<S: KeyValueStore> Driver<S> {
             inputs: VecDeque::from([started]),
             started: None,
             stopping: false,
+            key_use: KeyUse::default(),
         };
         bodies.into_iter().for_each(|block| driver.keep_body(block));
         driver
@@ -246,7 +250,7 @@ impl<S: KeyValueStore> Driver<S> {
     pub(super) fn step(&mut self, now: Now, message: Option<Message>) -> Result<(), Halt> {
         self.started.get_or_insert(now.wall);
         if let Some(message) = message {
-            self.take_in(message)?;
+            self.take_in(now, message)?;
         }
         loop {
             while let Some(input) = self.inputs.pop_front() {
@@ -258,11 +262,15 @@ impl<S: KeyValueStore> Driver<S> {
             let Some((timer, _)) = due else { return Ok(()) };
             let timer = *timer;
             self.timers.remove(&timer);
-            self.inputs.push_back(Input::TimerElapsed { timer });
+            if timer == WATCH {
+                self.watched(now);
+            } else {
+                self.inputs.push_back(Input::TimerElapsed { timer });
+            }
         }
     }
 
-    fn take_in(&mut self, message: Message) -> Result<(), Halt> {
+    fn take_in(&mut self, now: Now, message: Message) -> Result<(), Halt> {
         let core = Arc::clone(&self.parts.core);
         // Looked at here, not where the answer was made: a transaction that came in between would be overlooked.
         let waiting = || core.pool.lock().mempool.len();
@@ -270,9 +278,11 @@ impl<S: KeyValueStore> Driver<S> {
             // Only wakes `drive`, which knows why.
             Message::Stop => return Ok(()),
             Message::Input(input) => {
-                match input {
+                match &input {
                     Input::TransactionsWaiting => core.waiting_told.store(false, Ordering::Release),
                     Input::AnchorWanted => core.anchor_told.store(false, Ordering::Release),
+                    Input::Message { bytes, .. } => self.check_own_votes(bytes)?,
+                    Input::SigningAllowed { .. } => return self.caught_up(now),
                     _ => {}
                 }
                 input
@@ -517,23 +527,6 @@ impl<S: KeyValueStore> Driver<S> {
         drop(self.parts.commits.send(CommitJob::Append { pending: built.pending, certificate }));
         if !self.stopping {
             self.speculate();
-        }
-        Ok(())
-    }
-
-    /// Stops the node when a certificate has a signature of its key that it did not give, on a block made since it
-    /// started: another node uses the key, and sooner or later both sign different things.
-    fn check_own_signature(&self, header: &BlockHeader, certificate: &Certificate) -> Result<(), Halt> {
-        let Some((key, signed)) = &self.parts.signing else { return Ok(()) };
-        let own = certificate.signatures.iter().any(|signature| signature.public_key == *key);
-        let position = (certificate.height, certificate.round, SignStep::Precommit);
-        let recent = self.started.is_some_and(|started| header.time > started);
-        if own && recent && position > signed.lock().position() {
-            return Err(Halt(format!(
-                "block {} has a signature of this validator's key {key} that this node did not give: another node \
-                 uses the key; stop one of them before both sign different blocks and lose their stake",
-                certificate.height
-            )));
         }
         Ok(())
     }

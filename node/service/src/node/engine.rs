@@ -61,6 +61,7 @@ impl Prepared {
         key: Option<SecretKey>,
         decides: &ValidatorSet,
         metrics: &Arc<Metrics>,
+        has_peers: bool,
     ) -> Result<Self, StartError> {
         let genesis = chain.genesis();
         if let ConsensusRules::Pow(rules) = &genesis.parameters.consensus {
@@ -95,11 +96,9 @@ impl Prepared {
         let (signer, records) =
             Signer::open_on(disk, &settings.home.signing(), chain.genesis_id(), key, terms)?;
         let signed = Some(signer.watch());
-        let engine = Box::new(PosEngine::new(
-            config,
-            chain_id,
-            Box::new(Timed { signer, metrics: Arc::clone(metrics) }),
-        ));
+        let engine =
+            PosEngine::new(config, chain_id, Box::new(Timed { signer, metrics: Arc::clone(metrics) }));
+        let engine = Box::new(if has_peers { engine.held() } else { engine });
         Ok(Self { engine, kept: Box::new(kept), bodies, records, public_key: Some(public_key), signed })
     }
 }

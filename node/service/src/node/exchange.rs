@@ -5,9 +5,9 @@
 
 mod heaviest;
 mod subjectivity;
+mod votes;
 
 use purlin_api::ErrorCode;
-use purlin_consensus::{Inspected, inspect_message};
 use purlin_primitives::{
     Block, BlockHeader, BlockId, Certificate, Height, Transaction, TransactionId, VerifiedTransaction,
 };
@@ -21,10 +21,11 @@ use purlin_sync::{
     TransactionGossip, TransactionLookup, TransactionRelay,
 };
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::heaviest::Heaviest;
+use self::votes::{PULL_MS, Proposals, Pull, Signing};
 use super::core::Core;
 use super::driver::{AHEAD_MAX as AHEAD_GIVEN_MAX, Halt, Outgoing};
 use super::evidence::Reporter;
@@ -35,8 +36,6 @@ use super::workers::Workers;
 
 /// Most gossiped batches of transactions that wait for their verdict; older ones run out by themselves.
 const JUDGING_MAX: usize = 1_024;
-/// Quiet time after which votes are asked for, in milliseconds.
-const PULL_MS: u64 = 2_000;
 /// Heights above the next one whose announcements are passed on: this node may be a little behind.
 const AHEAD_MAX: u64 = 2;
 
@@ -73,15 +72,9 @@ pub(super) struct Exchange<S> {
     /// Asks for votes that gossip lost: whom last, and when next.
     pull: Pull,
     pulls: RequestIds,
+    proposals: Proposals,
+    signing: Signing,
     heaviest: Heaviest,
-}
-
-/// When nothing was decided for a while, peers are asked in turn for the votes that they have.
-#[derive(Default)]
-struct Pull {
-    due_ms: u64,
-    last: Option<PeerId>,
-    asked: BTreeMap<RequestId, PeerId>,
 }
 
 impl<S: KeyValueStore> Exchange<S> {
@@ -119,6 +112,8 @@ impl<S: KeyValueStore> Exchange<S> {
             peers: BTreeSet::new(),
             pull: Pull::default(),
             pulls: RequestIds::new(Planner::Driver),
+            proposals: Proposals::default(),
+            signing: Signing::default(),
             heaviest: Heaviest::default(),
             core,
         }
@@ -158,6 +153,7 @@ impl<S: KeyValueStore> Exchange<S> {
         *self.core.sync.lock() = self.progress();
         self.give_next(now_ms)?;
         self.pull_votes(now_ms);
+        self.allow_signing(now_ms);
         Ok(())
     }
 
@@ -184,24 +180,30 @@ impl<S: KeyValueStore> Exchange<S> {
             NetworkEvent::Gossip { topic: Topic::Consensus, from, id, bytes } => {
                 let verdict = match self.core.heads {
                     Some(_) => self.take_header(&from, bytes),
-                    None => self.take_vote(&from, &bytes),
+                    None => self.take_vote(now_ms, &from, &bytes)?,
                 };
                 self.network.judge(id, verdict);
             }
             NetworkEvent::Gossip { topic: Topic::Blocks, from, id, bytes } => {
                 let verdict = match BlockAnnouncement::decode(&bytes) {
-                    Ok(announcement) => self.announcement(now_ms, &from, announcement)?,
-                    Err(_) => GossipVerdict::Reject,
+                    Ok(announcement) => self.announcement(now_ms, id, &from, announcement)?,
+                    Err(_) => Some(GossipVerdict::Reject),
                 };
-                self.network.judge(id, verdict);
+                if let Some(verdict) = verdict {
+                    self.network.judge(id, verdict);
+                }
             }
             NetworkEvent::Gossip { topic: Topic::Transactions, from, id, bytes } => {
                 match TransactionGossip::decode(&bytes) {
                     Ok(gossip) => {
-                        let is_ids = matches!(gossip, TransactionGossip::Ids(_));
+                        // Known ones were passed on when they came.
+                        let new_ids = match &gossip {
+                            TransactionGossip::Ids(ids) => self.relay.has_new(ids),
+                            TransactionGossip::Whole(_) => false,
+                        };
                         let out = self.relay.gossiped(now_ms, &from, gossip);
                         let gives = out.iter().any(|one| matches!(one, RelayOutput::Admit { .. }));
-                        if is_ids {
+                        if new_ids {
                             self.network.judge(id, GossipVerdict::Relay);
                         } else if !gives {
                             self.network.judge(id, GossipVerdict::Ignore);
@@ -264,101 +266,26 @@ impl<S: KeyValueStore> Exchange<S> {
                 self.headers_answered(id, outcome);
                 Ok(())
             }
-            Planner::Driver => {
-                self.pulled(id, outcome);
-                Ok(())
-            }
+            Planner::Driver => self.pulled(now_ms, id, outcome),
             Planner::Snapshots => Ok(()),
-        }
-    }
-
-    /// Asks the next peer for the votes of the height being decided, when that takes long.
-    fn pull_votes(&mut self, now_ms: u64) {
-        if now_ms < self.pull.due_ms || self.reporter.is_none() {
-            return;
-        }
-        self.pull.due_ms = now_ms + PULL_MS;
-        let last = &self.pull.last;
-        let after = self.peers.iter().find(|peer| last.as_ref().is_none_or(|last| *peer > last));
-        let Some(peer) = after.or_else(|| self.peers.first()).cloned() else { return };
-        let height = self.core.head.read().height.next();
-        let id = self.pulls.give();
-        self.ask(&peer, id, &Request::Consensus { height });
-        self.pull.asked.insert(id, peer.clone());
-        self.pull.last = Some(peer);
-    }
-
-    fn pulled(&mut self, id: RequestId, outcome: Result<Response, RequestFailure>) {
-        let Some(peer) = self.pull.asked.remove(&id) else { return };
-        let Ok(Response::Consensus(messages)) = outcome else { return };
-        for bytes in messages {
-            if self.take_vote(&peer, &bytes) == GossipVerdict::Reject {
-                self.network.report(&peer, Offence::Invalid);
-                return;
-            }
-        }
-    }
-
-    /// Gives a message of the engine to the driver when its signatures hold, and says whether to pass it on.
-    fn take_vote(&mut self, from: &PeerId, bytes: &[u8]) -> GossipVerdict {
-        let head = self.core.head.read().height;
-        let Ok(validators) = self.core.validators(head.next()) else { return GossipVerdict::Ignore };
-        let seen = match inspect_message(bytes, &self.core.chain.genesis().chain_id, &validators) {
-            Ok(seen) => seen,
-            Err(reason) => {
-                tracing::debug!(%from, reason, "a peer sent a wrong vote");
-                return GossipVerdict::Reject;
-            }
-        };
-        let Inspected { height, by_validators } = seen;
-        if height == head.next() && !by_validators {
-            return GossipVerdict::Reject;
-        }
-        if height == head.next() || height == head {
-            if height > head {
-                self.recent.keep_message(height, bytes);
-            }
-            // Late votes matter as evidence. A full queue drops them; they are sent again.
-            let input =
-                purlin_consensus::Input::Message { from: from.as_bytes().to_vec(), bytes: bytes.to_vec() };
-            drop(self.core.messages.try_send(Message::Input(input)));
-        }
-        if height > head && height.get() <= head.get() + AHEAD_MAX {
-            GossipVerdict::Relay
-        } else {
-            GossipVerdict::Ignore
         }
     }
 
     fn announcement(
         &mut self,
         now_ms: u64,
+        id: GossipId,
         from: &PeerId,
         announcement: BlockAnnouncement,
-    ) -> Result<GossipVerdict, Halt> {
-        let head = self.core.head.read().height;
+    ) -> Result<Option<GossipVerdict>, Halt> {
         match announcement {
             BlockAnnouncement::Proposed(compact) if self.core.heads.is_some() => {
-                self.mined_announced(now_ms, from, compact)
+                self.mined_announced(now_ms, from, compact).map(Some)
             }
             // Nothing is certified there.
-            BlockAnnouncement::Certified(_) if self.core.heads.is_some() => Ok(GossipVerdict::Reject),
-            BlockAnnouncement::Proposed(compact) => {
-                if !compact.is_consistent() || compact.header.chain_id != self.core.chain.genesis().chain_id {
-                    return Ok(GossipVerdict::Reject);
-                }
-                let height = compact.header.height;
-                if height <= head || height.get() > head.get() + AHEAD_MAX {
-                    return Ok(GossipVerdict::Ignore);
-                }
-                if self.recent.block(&compact.id()).is_none() {
-                    let pool = Pooled { core: &*self.core };
-                    let out = self.assemblies.announced(now_ms, from, compact, &pool);
-                    self.assembled(now_ms, out)?;
-                }
-                Ok(GossipVerdict::Relay)
-            }
-            BlockAnnouncement::Certified(certified) => self.certified(now_ms, from, certified),
+            BlockAnnouncement::Certified(_) if self.core.heads.is_some() => Ok(Some(GossipVerdict::Reject)),
+            BlockAnnouncement::Proposed(compact) => self.proposed(now_ms, id, from, compact),
+            BlockAnnouncement::Certified(certified) => self.certified(now_ms, from, certified).map(Some),
         }
     }
 
@@ -455,6 +382,9 @@ impl<S: KeyValueStore> Exchange<S> {
                 self.recent.decided(height);
                 self.pull.due_ms = now_ms + PULL_MS;
                 self.assemblies.decided(height);
+                for id in self.proposals.decided(height) {
+                    self.network.judge(id, GossipVerdict::Ignore);
+                }
                 if self.final_next.as_ref().is_some_and(|(next, _)| next.header.height <= height) {
                     self.final_next = None;
                 }
@@ -708,6 +638,9 @@ impl<S: KeyValueStore> HeaderCheck for Check<'_, S> {
             return work.map(|()| HeaderChecked::Later).map_err(|reason| fault(reason.to_owned()));
         }
         let Some(certificate) = certificate else { return Err(fault("it has no certificate".to_owned())) };
+        if !certificate.is_for(header) {
+            return Err(fault("the certificate is for another block".to_owned()));
+        }
         if header.height != self.core.head.read().height.next() {
             // Blocks in between may change who decides; the engine checks it when its turn comes.
             return Ok(HeaderChecked::Later);
