@@ -34,8 +34,8 @@ mod solo;
 mod twins;
 
 pub use port::{
-    Announcement, ConsensusEngine, Effect, Head, Input, Notice, Proposal, SignError, TimerId, Verdict,
-    VoteSigner, WhenEmpty,
+    Announcement, ConsensusEngine, Effect, EngineLengths, Head, Input, Notice, Proposal, SignError, TimerId,
+    Verdict, VoteSigner, WhenEmpty,
 };
 pub use pos::{MESSAGE_BYTES_MAX, PeerMessage, PosConfig, PosEngine, SignedAt, TIMEOUT_MS_MAX};
 pub use purlin_primitives::{BlockId, Height, TimestampMs};

@@ -317,6 +317,17 @@ pub enum Effect {
     },
 }
 
+/// How much an engine keeps of what peers sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineLengths {
+    /// Messages for heights to come.
+    pub early: usize,
+    /// Signatures of recent heights, kept to find those that exclude each other, and what was found.
+    pub evidence: usize,
+    /// Proposals whose block is not known yet.
+    pub held: usize,
+}
+
 /// Decides which block comes next.
 ///
 /// Rules for an engine: `handle` is quick, and its outcome depends on nothing but the sequence of calls and the
@@ -337,4 +348,9 @@ pub trait ConsensusEngine: Send {
 
     /// Takes one input at a time `now` of the machine's clock.
     fn handle(&mut self, now: TimestampMs, input: Input) -> Vec<Effect>;
+
+    /// Returns how much it keeps; nothing for engines that take no messages.
+    fn lengths(&self) -> EngineLengths {
+        EngineLengths::default()
+    }
 }

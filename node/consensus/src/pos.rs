@@ -24,7 +24,7 @@ use self::evidence::EvidencePool;
 use self::record::{Entry, Record};
 use self::rounds::Rounds;
 use crate::port::{
-    Announcement, ConsensusEngine, Effect, Head, Input, Notice, Proposal, Verdict, VoteSigner,
+    Announcement, ConsensusEngine, Effect, EngineLengths, Head, Input, Notice, Proposal, Verdict, VoteSigner,
 };
 use crate::solo::SoloCore;
 
@@ -458,6 +458,14 @@ impl ConsensusEngine for PosEngine {
             self.effects.truncate(halt + 1);
         }
         std::mem::take(&mut self.effects)
+    }
+
+    fn lengths(&self) -> EngineLengths {
+        let held = match &self.mode {
+            Mode::Rounds(rounds) => rounds.held(),
+            Mode::Solo(_) | Mode::Idle => 0,
+        };
+        EngineLengths { early: self.early.len(), evidence: self.evidence.len(), held }
     }
 }
 

@@ -3,6 +3,11 @@
 use purlin_modules::staking::{self, ValidatorStatus};
 use purlin_primitives::{AccountId, Height};
 use purlin_service::{QueueLengths, StopReason};
+use purlin_sync::limits::RESPONSE_BYTES_MAX;
+use purlin_sync::{
+    ASSEMBLIES_MAX, BODY_REQUESTS_MAX, BUFFER_BYTES_MAX, DELIVERED_MAX, GRACE_MS, HEADERS_AHEAD_MAX,
+    STATUS_INTERVAL_MS, WAITING_MAX, WANTED_MAX,
+};
 use std::collections::BTreeMap;
 
 use crate::ledger::{Checked, Violation, signature};
@@ -11,6 +16,12 @@ use crate::world::World;
 
 /// Blocks until an equivocator must have been slashed everywhere.
 pub(crate) const SLASHED_WITHIN: u64 = 20;
+
+/// Longest time that a deaf node is behind the others, in milliseconds: until it asks where they are, and then for
+/// headers and bodies.
+const DEAF_BEHIND_MS_MAX: u64 = STATUS_INTERVAL_MS + 2 * GRACE_MS;
+/// More validators than any run has: those of the genesis, and clients that bond.
+const VALIDATORS_MAX: usize = 16;
 
 /// What may wait inside a node at most.
 const LENGTHS_MAX: QueueLengths = QueueLengths {
@@ -28,6 +39,23 @@ const LENGTHS_MAX: QueueLengths = QueueLengths {
     in_blocks: 2 * POOL_MAX,
     dropped: 10_000,
     waiters: 64,
+    delivered: DELIVERED_MAX,
+    assemblies: ASSEMBLIES_MAX,
+    announcing: WAITING_MAX,
+    fetching: WANTED_MAX,
+    headers: HEADERS_AHEAD_MAX,
+    body_bytes: BUFFER_BYTES_MAX + BODY_REQUESTS_MAX * RESPONSE_BYTES_MAX,
+    shown_blocks: 8,
+    shown_messages: 512,
+    announced: 16,
+    proposed: 64,
+    ahead: 3,
+    // Of two heights, 8 of each validator.
+    early: 2 * 8 * VALIDATORS_MAX,
+    // Of 65 heights, 128 of each validator, and what was found of these.
+    evidence: 65 * 2 * 128 * VALIDATORS_MAX,
+    // Two of each round, ten rounds back and ten ahead.
+    proposals: 2 * 21,
 };
 
 /// Two signatures that an honest node has heard, and what must follow.
@@ -56,10 +84,32 @@ impl World {
             }
         }
         if to > from {
+            let now_ms = self.now_ms();
+            self.finals_ms.resize(self.ledger.height().get() as usize, now_ms);
             self.check_slashed(node)?;
         }
+        self.check_deaf(node)?;
         self.check_running(node)?;
         self.check_lengths(node)
+    }
+
+    /// A deaf node keeps up by asking, when nothing else is wrong.
+    fn check_deaf(&self, node: usize) -> Checked {
+        let Some((_, since_ms)) = self.deaf.filter(|(deaf, _)| *deaf == node) else { return Ok(()) };
+        let Some(due_ms) = self.now_ms().checked_sub(DEAF_BEHIND_MS_MAX).filter(|due| *due >= since_ms)
+        else {
+            return Ok(());
+        };
+        let due = Height::new(self.finals_ms.partition_point(|at| *at <= due_ms) as u64);
+        let has = self.nodes[node].reported.0;
+        if has >= due {
+            return Ok(());
+        }
+        let detail = format!(
+            "the deaf node {node} is at height {has}; {due} was final {DEAF_BEHIND_MS_MAX} ms ago, {} is",
+            self.ledger.height()
+        );
+        Err(Violation::new("pulls", detail))
     }
 
     /// A node stops only for lack of room on its disk.
@@ -99,6 +149,20 @@ impl World {
             ("transactions in blocks", found.in_blocks, max.in_blocks),
             ("reasons of drops", found.dropped, max.dropped),
             ("waiters", found.waiters, max.waiters),
+            ("fetched blocks", found.delivered, max.delivered),
+            ("blocks being completed", found.assemblies, max.assemblies),
+            ("transactions to announce", found.announcing, max.announcing),
+            ("transactions to fetch", found.fetching, max.fetching),
+            ("headers", found.headers, max.headers),
+            ("bytes of bodies", found.body_bytes, max.body_bytes),
+            ("blocks to show", found.shown_blocks, max.shown_blocks),
+            ("messages to show", found.shown_messages, max.shown_messages),
+            ("announcements without a proposal", found.announced, max.announced),
+            ("proposals remembered", found.proposed, max.proposed),
+            ("certified blocks ahead", found.ahead, max.ahead),
+            ("early messages", found.early, max.early),
+            ("signatures for evidence", found.evidence, max.evidence),
+            ("proposals without a block", found.proposals, max.proposals),
         ];
         match pairs.into_iter().find(|(_, found, max)| found > max) {
             None => Ok(()),
@@ -137,6 +201,10 @@ impl World {
             return;
         }
         let Some((signer, place, digest)) = signature(bytes) else { return };
+        // A stranger has nothing to lose.
+        if !self.genesis.validators.iter().any(|validator| validator.public_key == signer) {
+            return;
+        }
         let head = self.nodes[node].reported.0;
         if place.1 != head.next() {
             return;

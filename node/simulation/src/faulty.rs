@@ -3,7 +3,7 @@
 use purlin_chain::{
     BlockContext, CallReport, ExecutedBlock, ExecutionFault, Executor, InclusionError, Policy, QueryRequest,
 };
-use purlin_consensus::{Announcement, ConsensusEngine, Effect, Input, TimestampMs, Verdict};
+use purlin_consensus::{Announcement, ConsensusEngine, Effect, EngineLengths, Input, TimestampMs, Verdict};
 use purlin_primitives::{
     Amount, BlockId, Certificate, Gas, Genesis, Height, Outcome, Receipt, SignedVote, TransactionBody,
     ValidatorSet, VerifiedTransaction, VoteKind,
@@ -147,6 +147,10 @@ impl ConsensusEngine for FaultyEngine {
         }
         effects.append(&mut added);
         effects
+    }
+
+    fn lengths(&self) -> EngineLengths {
+        self.inner.lengths()
     }
 }
 

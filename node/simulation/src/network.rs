@@ -54,6 +54,8 @@ pub(crate) enum Parcel {
 pub(crate) struct Wires {
     /// By sender and receiver; counts the faults that cut it.
     cuts: BTreeMap<(usize, usize), u32>,
+    /// Nodes that hear no gossip; counts the faults that make them so.
+    deaf: BTreeMap<usize, u32>,
     random: Random,
     next_id: u64,
     /// Who asked, in which life, and what the asker calls it.
@@ -67,6 +69,7 @@ impl Wires {
     pub(crate) fn new(_nodes: usize, random: Random) -> Self {
         Self {
             cuts: BTreeMap::new(),
+            deaf: BTreeMap::new(),
             random,
             next_id: 0,
             inbound: BTreeMap::new(),
@@ -85,8 +88,23 @@ impl Wires {
         }
     }
 
+    pub(crate) fn deafen(&mut self, node: usize) {
+        *self.deaf.entry(node).or_default() += 1;
+    }
+
+    pub(crate) fn open_ears(&mut self, node: usize) {
+        if let Some(faults) = self.deaf.get_mut(&node) {
+            *faults = faults.saturating_sub(1);
+        }
+    }
+
     pub(crate) fn mend_all(&mut self) {
         self.cuts.clear();
+        self.deaf.clear();
+    }
+
+    fn is_deaf(&self, node: usize) -> bool {
+        self.deaf.get(&node).is_some_and(|faults| *faults > 0)
     }
 
     pub(crate) fn pardon(&mut self, node: usize, peer: usize) {
@@ -261,6 +279,10 @@ impl World {
         self.statistics.twice += copies - 1;
         if self.wires.is_cut(from, to) {
             self.statistics.cut += 1;
+            return;
+        }
+        if matches!(parcel, Parcel::Gossip { .. }) && self.wires.is_deaf(to) {
+            self.statistics.unheard += 1;
             return;
         }
         for _ in 0..copies {

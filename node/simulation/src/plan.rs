@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     ClockSkew { node: usize, by_ms: i64 },
     /// A node does nothing for a while.
     Stall { node: usize, for_ms: u64 },
+    /// Gossip to a node is lost, as when its mesh is broken; requests work.
+    Deaf { node: usize, for_ms: u64 },
 }
 
 impl Fault {
@@ -38,6 +40,7 @@ impl Fault {
             Self::FullDisk { .. } => "full-disk",
             Self::ClockSkew { .. } => "clock-skew",
             Self::Stall { .. } => "stall",
+            Self::Deaf { .. } => "deaf",
         }
     }
 }
@@ -60,6 +63,10 @@ impl Weather {
     pub(crate) const CALM: Self =
         Self { delay_us: (500, 10_000), loss_per_mille: 0, twice_per_mille: 0, failed_per_mille: 0 };
 }
+
+/// Kinds of adversaries that the plan's first stream picks from. What was added later is drawn from a stream of its
+/// own, so that seeds without it keep their course.
+const PICKED: usize = 7;
 
 /// Everything about a run that is decided by its seed alone.
 #[derive(Debug, Clone)]
@@ -87,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) think_ms: u64,
     /// Whether they install an application and call it.
     pub(crate) app: bool,
+    /// Who is deaf for a while after everything else healed, and must keep up.
+    pub(crate) deaf: Option<usize>,
 }
 
 impl Plan {
@@ -102,9 +111,9 @@ impl Plan {
         let nodes = validators + followers;
         let mut adversaries = Vec::new();
         if random.percent(65) {
-            adversaries.push((0, *random.pick(Kind::ALL)));
+            adversaries.push((0, *random.pick(&Kind::ALL[..PICKED])));
             if validators == 7 && random.percent(50) {
-                adversaries.push((1, *random.pick(Kind::ALL)));
+                adversaries.push((1, *random.pick(&Kind::ALL[..PICKED])));
             }
         }
         let storm_ms = random.between(3_000, 8_000);
@@ -136,7 +145,7 @@ impl Plan {
         }
         faults.sort_by_key(|(at, _)| *at);
         let jails = adversaries.is_empty() && random.percent(20);
-        Self {
+        let mut plan = Self {
             seed,
             validators,
             followers,
@@ -153,6 +162,26 @@ impl Plan {
             clients: random.between(2, 5) as usize,
             think_ms: random.between(200, 1_500),
             app: random.percent(25),
+            deaf: None,
+        };
+        plan.draw_added(&mut Random::new(seed, 6), jails);
+        plan
+    }
+
+    /// Draws what was added later.
+    fn draw_added(&mut self, random: &mut Random, jails: bool) {
+        if random.percent(15) {
+            let (at, for_ms) = (random.between(300, self.storm_ms), random.between(500, self.storm_ms));
+            self.faults.push((at, Fault::Deaf { node: random.below(self.nodes()), for_ms }));
+            self.faults.sort_by_key(|(at, _)| *at);
+        }
+        if !self.adversaries.is_empty() {
+            return;
+        }
+        if !jails && random.percent(30) {
+            self.adversaries.push((0, Kind::Flooder));
+        } else if random.percent(25) {
+            self.deaf = Some(random.below(self.nodes()));
         }
     }
 
@@ -222,6 +251,10 @@ impl fmt::Display for Plan {
         for (at, fault) in &self.faults {
             writeln!(f, "  {at:>6} ms  {fault:?}")?;
         }
-        write!(f, "  {:>6} ms  everything heals", self.storm_ms)
+        write!(f, "  {:>6} ms  everything heals", self.storm_ms)?;
+        match self.deaf {
+            Some(node) => write!(f, "; later node {node} is deaf"),
+            None => Ok(()),
+        }
     }
 }

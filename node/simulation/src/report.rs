@@ -23,12 +23,16 @@ pub struct Statistics {
     pub dropped: u64,
     /// Runs that ended with the application installed and running.
     pub apps: u64,
+    /// Runs in which an honest node's chain was executed again from the genesis.
+    pub replays: u64,
     /// Parcels sent.
     pub messages: u64,
     /// Of those, lost by the weather.
     pub lost: u64,
     /// Of those, lost on a cut way.
     pub cut: u64,
+    /// Of those, gossip to deaf nodes.
+    pub unheard: u64,
     /// Of those, delivered twice.
     pub twice: u64,
     /// Messages over the size that their topic allows.
@@ -70,9 +74,11 @@ impl Statistics {
             (&mut self.acknowledged, other.acknowledged),
             (&mut self.dropped, other.dropped),
             (&mut self.apps, other.apps),
+            (&mut self.replays, other.replays),
             (&mut self.messages, other.messages),
             (&mut self.lost, other.lost),
             (&mut self.cut, other.cut),
+            (&mut self.unheard, other.unheard),
             (&mut self.twice, other.twice),
             (&mut self.oversized, other.oversized),
             (&mut self.overflows, other.overflows),
@@ -101,21 +107,24 @@ impl fmt::Display for Statistics {
         };
         writeln!(
             f,
-            "{} seeds, {:.0} simulated seconds, {} blocks, {} transactions ({} acknowledged, {} dropped), {} applications",
+            "{} seeds, {:.0} simulated seconds, {} blocks, {} transactions ({} acknowledged, {} dropped), {} applications, \
+             {} replays",
             self.seeds,
             self.simulated_ms as f64 / 1000.0,
             self.blocks,
             self.transactions,
             self.acknowledged,
             self.dropped,
-            self.apps
+            self.apps,
+            self.replays
         )?;
         writeln!(
             f,
-            "messages {}: lost {}, cut {}, twice {}; requests failed {}, timed out {}; oversized {}, overflows {}",
+            "messages {}: lost {}, cut {}, unheard {}, twice {}; requests failed {}, timed out {}; oversized {}, overflows {}",
             self.messages,
             self.lost,
             self.cut,
+            self.unheard,
             self.twice,
             self.request_failures,
             self.timeouts,

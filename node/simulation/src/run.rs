@@ -20,6 +20,8 @@ const HEALED_MS_MAX: u64 = 30_000;
 const SETTLED_MS_MAX: u64 = 60_000;
 /// Longest until evidence is in a block, in milliseconds.
 const SLASHED_MS_MAX: u64 = 120_000;
+/// How long a node is deaf while everything else is healthy, in milliseconds: longer than it may be behind.
+const DEAF_MS: u64 = 16_000;
 /// Time for those behind to have the last block too, in milliseconds.
 const LEVEL_MS_MAX: u64 = 30_000;
 
@@ -84,6 +86,9 @@ impl World {
         let (_, highest) = self.heights();
         let target = highest.saturating_add(Height::new(3));
         self.must("progress", HEALED_MS_MAX, |world| world.heights().0 >= target)?;
+        if let Some(node) = self.plan.deaf {
+            self.live_deaf(node)?;
+        }
         self.begins = false;
         self.must("settled", SETTLED_MS_MAX, |world| {
             world.clients.iter().all(crate::client::Client::is_done)
@@ -92,6 +97,23 @@ impl World {
         let (_, highest) = self.heights();
         self.must("level", LEVEL_MS_MAX, |world| world.heights().0 >= highest)?;
         self.settle()
+    }
+
+    /// Lets a node hear no gossip for a while. It must not fall far behind, and the others must go on.
+    fn live_deaf(&mut self, node: usize) -> Checked {
+        let (from_ms, from) = (self.now_ms(), self.ledger.height());
+        self.statistics.fault("deaf");
+        self.trace.line(self.now_us, || format!("node {node} is deaf from now on"));
+        self.wires.deafen(node);
+        self.deaf = Some((node, from_ms));
+        self.run_until(DEAF_MS, |_| false)?;
+        if self.ledger.height() < from.saturating_add(Height::new(3)) {
+            let detail = format!("from {from_ms} ms on, with node {node} deaf, from height {from}");
+            return Err(Violation::new("progress", detail));
+        }
+        self.deaf = None;
+        self.wires.open_ears(node);
+        Ok(())
     }
 
     fn must(&mut self, invariant: &'static str, ms_max: u64, done: impl Fn(&Self) -> bool) -> Checked {
@@ -119,7 +141,9 @@ impl World {
             }
         }
         let executor = executor()?;
-        let replays = self.random.below(self.plan.nodes());
+        let honest: Vec<usize> =
+            self.nodes.iter().filter(|node| node.is_honest()).map(|node| node.index).collect();
+        let replays = *self.random.pick(&honest);
         for node in self.nodes.iter().filter(|node| node.is_honest()) {
             let Some(running) = &node.running else { continue };
             let chain = running.node.chain();
@@ -127,6 +151,7 @@ impl World {
                 self.statistics.apps += u64::from(app::runs(&*chain.state()));
             }
             let verified = if node.index == replays {
+                self.statistics.replays += 1;
                 chain.verify_from_blocks(&*executor, |_| {}).map(drop)
             } else {
                 chain.verify_state().map(drop)

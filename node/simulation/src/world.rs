@@ -67,6 +67,10 @@ pub(crate) struct World {
     pub(crate) wires: Wires,
     pub(crate) ledger: Ledger,
     pub(crate) evidence: Evidence,
+    /// When the first honest node had the block of each height from 1, in milliseconds.
+    pub(crate) finals_ms: Vec<u64>,
+    /// Who is deaf while everything else is healthy, since when, in milliseconds.
+    pub(crate) deaf: Option<(usize, u64)>,
     pub(crate) clients: Vec<Client>,
     accounts: Vec<AccountId>,
     /// Whether clients begin new transactions.
@@ -127,6 +131,8 @@ impl World {
             wires: Wires::new(nodes.len(), Random::new(seed, 5)),
             ledger: Ledger::new(genesis.clone()),
             evidence: Evidence::default(),
+            finals_ms: Vec::new(),
+            deaf: None,
             accounts: clients.iter().map(|client| client.account).collect(),
             clients,
             begins: true,
@@ -388,6 +394,10 @@ impl World {
             Fault::Stall { node, for_ms } => {
                 self.nodes[node].stalled_until_us = self.now_us + for_ms * 1000;
             }
+            Fault::Deaf { node, for_ms } => {
+                self.wires.deafen(node);
+                self.after(for_ms * 1000, Event::Over(index));
+            }
         }
         Ok(())
     }
@@ -412,6 +422,7 @@ impl World {
                 }
             }
             Fault::SlowDisk { node, .. } => self.nodes[node].write_us = 0,
+            Fault::Deaf { node, .. } => self.wires.open_ears(node),
             Fault::FullDisk { node, .. } => return self.make_room(node),
             Fault::Crash { .. } | Fault::PowerCut { .. } | Fault::ClockSkew { .. } | Fault::Stall { .. } => {}
         }

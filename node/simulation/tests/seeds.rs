@@ -12,16 +12,26 @@ fn part(number: u64) {
     if let Some(failure) = found.failure {
         panic!("{failure}\nagain: cargo xtask sim --seeds {0}..{1} --trace", failure.seed, failure.seed + 1);
     }
-    assert_eq!(found.statistics.seeds, PART);
+    assert_eq!((found.statistics.seeds, found.statistics.replays), (PART, PART));
     // In every part of this size, everything that can go wrong does.
     let statistics = found.statistics;
     assert_eq!(statistics.adversaries.len(), purlin_simulation::Kind::ALL.len(), "{statistics}");
-    let kinds =
-        ["clock-skew", "crash", "full-disk", "one-way-cut", "partition", "power-cut", "slow-disk", "stall"];
+    let kinds = [
+        "clock-skew",
+        "crash",
+        "deaf",
+        "full-disk",
+        "one-way-cut",
+        "partition",
+        "power-cut",
+        "slow-disk",
+        "stall",
+    ];
     assert!(statistics.faults.keys().copied().eq(kinds), "{statistics}");
     for (what, count) in [
         ("lost", statistics.lost),
         ("cut", statistics.cut),
+        ("unheard", statistics.unheard),
         ("twice", statistics.twice),
         ("failed requests", statistics.request_failures),
         ("bans", statistics.bans),

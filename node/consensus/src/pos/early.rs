@@ -31,6 +31,11 @@ impl EarlyMessages {
         self.kept.entry((signed.height(), *signed.public_key())).or_default().push(signed);
     }
 
+    /// Returns how many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept.values().map(Vec::len).sum()
+    }
+
     /// Takes what was kept for a height and forgets what was kept for those before.
     pub(super) fn take(&mut self, height: Height) -> Vec<Signed> {
         let mut taken = Vec::new();

@@ -89,21 +89,32 @@ struct AtHeight {
     round: u32,
     signed: BTreeMap<PublicKey, BTreeMap<Point, Signed>>,
     reported: BTreeSet<(PublicKey, Point)>,
+    /// Signatures and reports together.
+    kept: usize,
 }
 
 /// Signatures of the current and of recent heights.
 #[derive(Debug, Default)]
 pub(super) struct EvidencePool {
     heights: BTreeMap<Height, AtHeight>,
+    /// Of all heights together.
+    kept: usize,
 }
 
 impl EvidencePool {
     /// Starts to remember a height and forgets the oldest.
     pub(super) fn open(&mut self, height: Height, validators: Arc<ValidatorSet>) {
         let (signed, reported) = Default::default();
-        self.heights.entry(height).or_insert(AtHeight { validators, round: 0, signed, reported });
+        self.heights.entry(height).or_insert(AtHeight { validators, round: 0, signed, reported, kept: 0 });
         let oldest = Height::new(height.get().saturating_sub(HEIGHTS_KEPT));
-        self.heights = self.heights.split_off(&oldest);
+        let recent = self.heights.split_off(&oldest);
+        let forgotten = std::mem::replace(&mut self.heights, recent);
+        self.kept -= forgotten.values().map(|at| at.kept).sum::<usize>();
+    }
+
+    /// Returns how many signatures and reports are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept
     }
 
     /// Tells which round a height is in.
@@ -129,7 +140,8 @@ impl EvidencePool {
         if self.look(&signed) != Look::New {
             return None;
         }
-        let points = self.heights.get_mut(&signed.height())?.signed.entry(*signed.public_key()).or_default();
+        let at = self.heights.get_mut(&signed.height())?;
+        let points = at.signed.entry(*signed.public_key()).or_default();
         match points.get(&signed.point()) {
             Some(before) => {
                 let found = before.against(&signed)?;
@@ -138,6 +150,8 @@ impl EvidencePool {
             None => {
                 if points.len() < SIGNATURES_MAX {
                     points.insert(signed.point(), signed);
+                    at.kept += 1;
+                    self.kept += 1;
                 }
                 None
             }
@@ -151,6 +165,9 @@ impl EvidencePool {
             Equivocation::Votes { first, .. } => (first.vote.round, Some(first.vote.kind)),
             Equivocation::Proposals { first, .. } => (first.proposal.round, None),
         };
-        at.reported.insert((*found.offender(), point)).then_some(found)
+        let is_new = at.reported.insert((*found.offender(), point));
+        at.kept += usize::from(is_new);
+        self.kept += usize::from(is_new);
+        is_new.then_some(found)
     }
 }

@@ -74,6 +74,11 @@ impl Rounds {
         self.blocks.get(block).is_some_and(|known| known.executed)
     }
 
+    /// Returns how many proposals wait for their block.
+    pub(super) fn held(&self) -> usize {
+        self.held.values().map(Vec::len).sum()
+    }
+
     pub(super) fn take_evidence(&mut self) -> Vec<Equivocation> {
         self.core.take_evidence()
     }

@@ -10,7 +10,9 @@ pub(super) use pow::PowDriver;
 
 use parking_lot::Mutex;
 use purlin_chain::CommittedBlock;
-use purlin_consensus::{Announcement, ConsensusEngine, Effect, Head, Input, Notice, TimerId, Verdict};
+use purlin_consensus::{
+    Announcement, ConsensusEngine, Effect, EngineLengths, Head, Input, Notice, TimerId, Verdict,
+};
 use purlin_primitives::{
     Block, BlockHeader, BlockId, Certificate, Equivocation, Height, PublicKey, TimestampMs, TransactionId,
 };
@@ -244,6 +246,11 @@ impl<S: KeyValueStore> Driver<S> {
         let (bodies, wanted) = self.parts.pow.as_ref().map_or((0, 0), PowDriver::lengths);
         let candidates = self.parts.core.heads.as_ref().map_or(0, |heads| heads.candidates.lock().len());
         (self.bodies.len() + bodies, self.built.len() + candidates, self.wanted.len() + wanted)
+    }
+
+    /// Returns how many certified blocks wait for their turn, and how much the engine keeps.
+    pub(super) fn waiting(&self) -> (usize, EngineLengths) {
+        (self.ahead.len(), self.parts.engine.lengths())
     }
 
     /// Takes a message, lets timers go off that are due, and carries out everything that follows.

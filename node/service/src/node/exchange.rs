@@ -32,6 +32,7 @@ use super::evidence::Reporter;
 use super::inbox::{Checked, Event, Inbox};
 use super::pipeline::Message;
 use super::source::{Recent, Source};
+use super::stepped::QueueLengths;
 use super::workers::Workers;
 
 /// Most gossiped batches of transactions that wait for their verdict; older ones run out by themselves.
@@ -122,6 +123,15 @@ impl<S: KeyValueStore> Exchange<S> {
     /// Says whether something waits that should not wait long.
     pub(super) fn is_busy(&self) -> bool {
         self.relay.held() != (0, 0) || !self.assemblies.is_empty() || !self.delivered.is_empty()
+    }
+
+    /// Counts what it keeps.
+    pub(super) fn count(&self, lengths: &mut QueueLengths) {
+        lengths.delivered = self.delivered.len();
+        lengths.assemblies = self.assemblies.len();
+        (lengths.announcing, lengths.fetching) = self.relay.held();
+        (lengths.headers, lengths.body_bytes) = self.blocks.held();
+        (lengths.shown_blocks, lengths.shown_messages) = self.recent.lengths();
     }
 
     /// Takes one event. `now_ms` is a clock that does not go back.

@@ -44,6 +44,11 @@ impl Recent {
         self.blocks.iter().find(|(known, _)| known == id).map(|(_, block)| Arc::clone(block))
     }
 
+    /// Returns how many blocks and messages are kept.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        (self.blocks.len(), self.messages.len())
+    }
+
     /// Forgets a block that turned out wrong.
     pub(super) fn forget(&mut self, id: &BlockId) {
         self.blocks.retain(|(known, _)| known != id);

@@ -80,6 +80,34 @@ pub struct QueueLengths {
     pub dropped: usize,
     /// Transactions that somebody waits for.
     pub waiters: usize,
+    /// Blocks fetched to catch up that the driver was not given, or has not stored.
+    pub delivered: usize,
+    /// Announced blocks that are being completed.
+    pub assemblies: usize,
+    /// Transactions that wait to be announced.
+    pub announcing: usize,
+    /// Transactions to be fetched from peers.
+    pub fetching: usize,
+    /// Headers that are not applied.
+    pub headers: usize,
+    /// Bytes of their bodies.
+    pub body_bytes: usize,
+    /// Undecided blocks kept to be shown to peers.
+    pub shown_blocks: usize,
+    /// Messages of the engine kept to be shown to peers.
+    pub shown_messages: usize,
+    /// Announced blocks that wait for their signed proposal.
+    pub announced: usize,
+    /// Signed proposals that are remembered for announcements.
+    pub proposed: usize,
+    /// Certified blocks in the driver of heights after the one being decided.
+    pub ahead: usize,
+    /// Messages in the engine for heights to come.
+    pub early: usize,
+    /// Signatures in the engine, kept to find those that exclude each other.
+    pub evidence: usize,
+    /// Proposals in the engine whose block is not known.
+    pub proposals: usize,
 }
 
 /// What became of a transaction.
@@ -337,7 +365,8 @@ impl<S: KeyValueStore> SteppedNode<S> {
         };
         let (in_blocks, dropped, waiters) = self.core.tracker.lock().lengths();
         let (bodies, built, wanted) = self.driver.lengths();
-        QueueLengths {
+        let (ahead, engine) = self.driver.waiting();
+        let mut lengths = QueueLengths {
             messages: self.messages.len(),
             urgent,
             bulk,
@@ -352,7 +381,16 @@ impl<S: KeyValueStore> SteppedNode<S> {
             in_blocks,
             dropped,
             waiters,
+            ahead,
+            early: engine.early,
+            evidence: engine.evidence,
+            proposals: engine.held,
+            ..QueueLengths::default()
+        };
+        if let Some((exchange, _)) = &self.exchange {
+            exchange.count(&mut lengths);
         }
+        lengths
     }
 }
 

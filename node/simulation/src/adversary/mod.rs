@@ -2,6 +2,7 @@
 
 mod amnesiac;
 mod equivocator;
+mod flooder;
 mod invalid_proposer;
 mod liar;
 mod replayer;
@@ -35,6 +36,8 @@ pub enum Kind {
     Spammer,
     /// Forgets at every start what it signed.
     Amnesiac,
+    /// Floods gossip with what nobody proposed or signed.
+    Flooder,
 }
 
 impl Kind {
@@ -47,6 +50,7 @@ impl Kind {
         Self::Replayer,
         Self::Spammer,
         Self::Amnesiac,
+        Self::Flooder,
     ];
 
     /// Returns the name used in plans and statistics.
@@ -59,6 +63,7 @@ impl Kind {
             Self::Replayer => "replayer",
             Self::Spammer => "spammer",
             Self::Amnesiac => "amnesiac",
+            Self::Flooder => "flooder",
         }
     }
 }
@@ -121,6 +126,7 @@ impl Adversary {
             Kind::Replayer => Box::<replayer::Replayer>::default(),
             Kind::Spammer => Box::<spammer::Spammer>::default(),
             Kind::Amnesiac => Box::new(amnesiac::Amnesiac),
+            Kind::Flooder => Box::<flooder::Flooder>::default(),
         };
         Self { kind, key, random: Random::new(seed, 100 + node as u64), behaviour }
     }
