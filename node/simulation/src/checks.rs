@@ -50,8 +50,8 @@ const LENGTHS_MAX: QueueLengths = QueueLengths {
     announced: 16,
     proposed: 64,
     ahead: 3,
-    // Of two heights, 8 of each validator.
-    early: 2 * 8 * VALIDATORS_MAX,
+    // Of this height while it may not sign and of two more, 8 of each validator.
+    early: 3 * 8 * VALIDATORS_MAX,
     // Of 65 heights, 128 of each validator, and what was found of these.
     evidence: 65 * 2 * 128 * VALIDATORS_MAX,
     // Two of each round, ten rounds back and ten ahead.

@@ -132,6 +132,7 @@ impl<S: KeyValueStore> Exchange<S> {
         (lengths.announcing, lengths.fetching) = self.relay.held();
         (lengths.headers, lengths.body_bytes) = self.blocks.held();
         (lengths.shown_blocks, lengths.shown_messages) = self.recent.lengths();
+        (lengths.announced, lengths.proposed) = self.proposals.lengths();
     }
 
     /// Takes one event. `now_ms` is a clock that does not go back.
