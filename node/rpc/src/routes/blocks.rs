@@ -106,9 +106,10 @@ pub(crate) struct StreamParameters {
     after: Option<String>,
 }
 
-/// Streams final blocks as server-sent events `block`, whose id is the height. Under proof of work a final block can
-/// still leave the chain, when a branch longer than `confirmations` takes its place; clients are not told of that here.
-/// The event stream tells, by its cursors.
+/// Streams final blocks as server-sent events `block`, whose id is the height.
+///
+/// Under proof of work a final block can still leave the chain, when a branch longer than `confirmations` takes its
+/// place; clients are not told of that here. The event stream tells, by its cursors.
 #[utoipa::path(
     get, path = "/api/v1/blocks/stream", tag = "blocks", params(StreamParameters),
     responses((status = 200, description = "`BlockSummary` messages", body = BlockSummary, content_type = "text/event-stream"))
