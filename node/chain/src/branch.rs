@@ -13,16 +13,20 @@ use crate::error::ChainError;
 use crate::executor::ExecutedBlock;
 use crate::open;
 use crate::records::{self, Head};
+use crate::snapshot::Kept;
 use crate::staged::StagedStore;
 
 /// A branch that forks off the chain: its roots are computed and checked block by block, so that a block of a
 /// branch can be judged before the chain goes over to it. Nothing is written.
 ///
-/// Keeps every block's changes and tree nodes in memory. Its state is readable until the ancestor leaves the
-/// window ([`StoreError::Pruned`]) or the chain is reorganised ([`StoreError::Reorganized`]); then it is of no
-/// use any more and has to be made again.
+/// Keeps every block's changes and tree nodes in memory; what lies below them is read from the store. When the ancestor
+/// leaves the window or the chain is reorganised, that is gone or another: [`Chain::extend_branch`] and, unless the
+/// ancestor was the head, the state are refused from then on with [`StoreError::Pruned`] or
+/// [`StoreError::Reorganized`], and the branch has to be made again.
 pub struct Branch<S> {
     ancestor: Height,
+    /// Whether the store still has what the ancestor's tree is made of.
+    kept: Kept,
     head: Head,
     staged: Arc<StagedStore<S>>,
     tree: MerkleTree<Arc<StagedStore<S>>>,
@@ -72,17 +76,29 @@ impl<S: KeyValueStore> Chain<S> {
     pub fn branch(&self, ancestor: Height) -> Result<Branch<S>, ChainError> {
         let _stable = self.stable();
         self.check_depth(ancestor)?;
+        let kept = self.kept(&self.committed());
+        // Pruning may overtake it: then what looks like damage is not.
+        self.branch_with(ancestor, kept.clone())
+            .map_err(|error| kept.outdated(ancestor).map_or(error, ChainError::from))
+    }
+
+    fn branch_with(&self, ancestor: Height, kept: Kept) -> Result<Branch<S>, ChainError> {
         let state = self.state_at(ancestor)?;
         let head = self.head_at(ancestor)?;
         let staged = Arc::new(StagedStore::new(self.store.clone()));
         let tree = MerkleTree::new(staged.clone());
         let (version, _) = self.tree_at(&staged, &tree, &head, &state)?;
-        Ok(Branch { ancestor, head, staged, tree, version, state })
+        Ok(Branch { ancestor, kept, head, staged, tree, version, state })
     }
 
     /// Adds a block to a branch: checks that it extends it and that its header commits to what it has, and
     /// computes its roots. Signatures and work are the caller's to check, as is that `executed` comes from
     /// executing the block on [`Branch::state`]. After an error the branch is as before.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::InvalidBlock`], and [`StoreError::Pruned`] or [`StoreError::Reorganized`] when the branch has to be
+    /// made again.
     pub fn extend_branch(
         &self,
         branch: &mut Branch<S>,
@@ -94,7 +110,9 @@ impl<S: KeyValueStore> Chain<S> {
             .map_err(|fault| ChainError::InvalidBlock { height, fault })?;
         let changes = Arc::new(executed.changes.clone());
         let mut nodes = WriteBatch::default();
-        let version = branch.tree.update(&branch.version, height, &changes, &mut nodes)?;
+        let updated = branch.tree.update(&branch.version, height, &changes, &mut nodes);
+        // Whether it failed or not: nodes of another branch under the same keys give a wrong root.
+        let version = branch.kept.outdated(branch.ancestor).map_or(updated, Err)?;
         branch.staged.apply(nodes);
         branch.head = Head {
             height,

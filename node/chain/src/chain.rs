@@ -321,12 +321,17 @@ impl<S: KeyValueStore> Chain<S> {
         if height == head {
             return Ok(Arc::new(newer));
         }
-        let kept = Kept {
+        let kept = self.kept(&committed);
+        Ok(Arc::new(HistoricState::new(self.store.clone(), newer, height, head, kept)))
+    }
+
+    /// Tells whether what is read beside the chain is still what it was.
+    pub(crate) fn kept(&self, committed: &Committed) -> Kept {
+        Kept {
             oldest: self.oldest_state.clone(),
             generation: self.generation.clone(),
             taken: committed.generation,
-        };
-        Ok(Arc::new(HistoricState::new(self.store.clone(), newer, height, head, kept)))
+        }
     }
 
     /// Checks that a block extends the tip and that its header commits to what it has, and makes its state

@@ -41,7 +41,7 @@ pub use executor::{
 pub use history::{History, PRUNE_RECORDS, PruneStep};
 pub use install::{Contents, Foundation, Installation};
 pub use open::Opening;
-pub use reads::{ReceiptRecord, TransactionRecord};
+pub use reads::{InclusionRecord, ReceiptRecord, TransactionRecord};
 pub use records::Head;
 pub use reorganize::{REORGANIZATION_BYTES_MAX, RemovedBlock, Reorganized};
 pub use replay::{ReplayError, ReplayReport};

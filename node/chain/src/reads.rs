@@ -33,6 +33,21 @@ pub struct ReceiptRecord {
     pub receipt: Receipt,
 }
 
+/// A transaction and what came of it, all of one branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InclusionRecord {
+    /// Of the block.
+    pub header: BlockHeader,
+    /// Zero-based position in the block.
+    pub position: u32,
+    /// What was signed, and the signature.
+    pub transaction: Transaction,
+    /// What it did.
+    pub receipt: Receipt,
+    /// What this node noted for a person when it executed it; kept for a while only.
+    pub diagnostic: Option<String>,
+}
+
 impl<S: KeyValueStore> Chain<S> {
     /// Returns the header at a height; `None` at 0 and above the head, [`StoreError::BlockPruned`] below the oldest
     /// that is kept, as for blocks, receipts and events.
@@ -60,6 +75,23 @@ impl<S: KeyValueStore> Chain<S> {
         Ok(Some(Block { header, transactions }))
     }
 
+    /// Returns the block at a height and its receipts, of one branch; `None` at 0 and above the head.
+    pub fn block_and_receipts(&self, height: Height) -> Result<Option<(Block, Vec<Receipt>)>, StoreError> {
+        let _stable = self.stable();
+        let Some(block) = self.block_unlocked(height)? else { return Ok(None) };
+        Ok(Some((block, self.receipts_unlocked(height)?)))
+    }
+
+    /// Returns the header at a height and the block's receipts, of one branch; `None` at 0 and above the head.
+    pub fn header_and_receipts(
+        &self,
+        height: Height,
+    ) -> Result<Option<(BlockHeader, Vec<Receipt>)>, StoreError> {
+        let _stable = self.stable();
+        let Some(header) = self.header(height)? else { return Ok(None) };
+        Ok(Some((header, self.receipts_unlocked(height)?)))
+    }
+
     /// Returns the height of a block.
     pub fn block_height(&self, block: &BlockId) -> Result<Option<Height>, StoreError> {
         let key = records::block_index_key(block);
@@ -80,23 +112,62 @@ impl<S: KeyValueStore> Chain<S> {
     pub fn transaction(&self, id: &TransactionId) -> Result<Option<TransactionRecord>, StoreError> {
         let _stable = self.stable();
         let Some((height, position)) = self.transaction_place(id)? else { return Ok(None) };
-        let key = records::transactions_key(height, run_start(position));
-        let transaction = self.in_run(Column::Blocks, &key, position)?;
+        let transaction = self.transaction_at(height, position)?;
         Ok(Some(TransactionRecord { height, position, transaction }))
+    }
+
+    /// Returns a transaction with all that is known of it, of one branch; `None` also for one of a block that is not
+    /// kept.
+    pub fn inclusion(&self, id: &TransactionId) -> Result<Option<InclusionRecord>, StoreError> {
+        let _stable = self.stable();
+        let Some((height, position)) = self.transaction_place(id)? else { return Ok(None) };
+        let missing = || {
+            let key = records::header_key(height);
+            records::damaged(Column::Blocks, &key, "the header of a block with transactions is missing")
+        };
+        Ok(Some(InclusionRecord {
+            header: self.header(height)?.ok_or_else(missing)?,
+            position,
+            transaction: self.transaction_at(height, position)?,
+            receipt: self.receipt_at(height, position)?,
+            diagnostic: self.diagnostic_at(height, position)?,
+        }))
+    }
+
+    fn transaction_at(&self, height: Height, position: u32) -> Result<Transaction, StoreError> {
+        let key = records::transactions_key(height, run_start(position));
+        self.in_run(Column::Blocks, &key, position)
+    }
+
+    fn receipt_at(&self, height: Height, position: u32) -> Result<Receipt, StoreError> {
+        let key = records::run_key(height, run_start(position));
+        self.in_run(Column::Receipts, &key, position)
+    }
+
+    fn diagnostic_at(&self, height: Height, position: u32) -> Result<Option<String>, StoreError> {
+        let key = records::run_key(height, position as usize);
+        let bytes = self.store.get(Column::Diagnostics, &key)?;
+        bytes
+            .map(String::from_utf8)
+            .transpose()
+            .map_err(|error| records::damaged(Column::Diagnostics, &key, error.to_string()))
     }
 
     /// Returns the receipt of a transaction.
     pub fn receipt(&self, id: &TransactionId) -> Result<Option<ReceiptRecord>, StoreError> {
         let _stable = self.stable();
         let Some((height, position)) = self.transaction_place(id)? else { return Ok(None) };
-        let key = records::run_key(height, run_start(position));
-        let receipt = self.in_run(Column::Receipts, &key, position)?;
+        let receipt = self.receipt_at(height, position)?;
         Ok(Some(ReceiptRecord { height, position, receipt }))
     }
 
     /// Returns the receipts of a block, one per transaction.
     pub fn receipts(&self, height: Height) -> Result<Vec<Receipt>, StoreError> {
         let _stable = self.stable();
+        self.receipts_unlocked(height)
+    }
+
+    fn receipts_unlocked(&self, height: Height) -> Result<Vec<Receipt>, StoreError> {
         self.check_block_kept(height)?;
         let (from, to) = (records::run_key(height, 0), records::height_key(height.next()));
         self.runs(Column::Receipts, &from, &to)
@@ -106,12 +177,7 @@ impl<S: KeyValueStore> Chain<S> {
     pub fn diagnostic(&self, id: &TransactionId) -> Result<Option<String>, StoreError> {
         let _stable = self.stable();
         let Some((height, position)) = self.transaction_place(id)? else { return Ok(None) };
-        let key = records::run_key(height, position as usize);
-        let bytes = self.store.get(Column::Diagnostics, &key)?;
-        bytes
-            .map(String::from_utf8)
-            .transpose()
-            .map_err(|error| records::damaged(Column::Diagnostics, &key, error.to_string()))
+        self.diagnostic_at(height, position)
     }
 
     /// Proves what state held under a key after the block of `height`; without a height, at the newest that can

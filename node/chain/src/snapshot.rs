@@ -83,7 +83,7 @@ impl<S: KeyValueStore> StateReader for Snapshot<S> {
 }
 
 /// Says whether the undo records of a height are still those that were there when a reader was made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Kept {
     /// Oldest height whose records are kept.
     pub(crate) oldest: Arc<AtomicU64>,
@@ -91,6 +91,18 @@ pub(crate) struct Kept {
     pub(crate) generation: Arc<AtomicU64>,
     /// Reorganisations when the reader was made.
     pub(crate) taken: u64,
+}
+
+impl Kept {
+    /// Says why what was read about a height may be wrong or missing; `None` while it is what it was.
+    pub(crate) fn outdated(&self, height: Height) -> Option<StoreError> {
+        let oldest = Height::new(self.oldest.load(Ordering::SeqCst));
+        if height < oldest {
+            return Some(StoreError::Pruned { height, oldest });
+        }
+        let reorganized = self.generation.load(Ordering::SeqCst) != self.taken;
+        reorganized.then_some(StoreError::Reorganized { height })
+    }
 }
 
 /// State at a height before the head, from the undo records.
@@ -116,15 +128,7 @@ impl<S: KeyValueStore> HistoricState<S> {
     /// Refuses what was read from records that may have been removed or replaced meanwhile, and errors that come
     /// of it.
     fn checked<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
-        let height = self.height;
-        let oldest = Height::new(self.kept.oldest.load(Ordering::SeqCst));
-        if height < oldest {
-            return Err(StoreError::Pruned { height, oldest });
-        }
-        if self.kept.generation.load(Ordering::SeqCst) != self.kept.taken {
-            return Err(StoreError::Reorganized { height });
-        }
-        read
+        self.kept.outdated(self.height).map_or(read, Err)
     }
 
     fn get_unchecked(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

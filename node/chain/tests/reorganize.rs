@@ -5,8 +5,8 @@ mod common;
 
 use common::*;
 use purlin_chain::{
-    BlockFault, Chain, ChainError, EventCursor, EventFilter, EventRecord, ExecutedBlock, Executor, Opening,
-    Policy, Reorganized,
+    BlockFault, Branch, Chain, ChainError, EventCursor, EventFilter, EventRecord, ExecutedBlock, Executor,
+    Opening, Policy, Reorganized,
 };
 use purlin_primitives::{Block, BlockHeader, Hash32, Height, Seal, TimestampMs, Transaction};
 use purlin_state::{
@@ -380,10 +380,27 @@ fn a_branch_stays_usable_while_the_chain_grows_and_says_when_it_is_not() {
     chain.reorganize(Height::new(3), pairs(&made)).unwrap();
     assert_eq!(read_all(&*chain.state()), read_all(&*chain.branch_state(Height::new(5), &[]).unwrap()));
     assert!(matches!(branch.state().get(b"unknown"), Err(StoreError::Reorganized { .. })));
+    let reorganized = |branch: &mut Branch<Store>, next: &Made| {
+        let refused = chain.extend_branch(branch, &next.block, &next.executed);
+        matches!(refused, Err(ChainError::Store(StoreError::Reorganized { .. })))
+    };
+    assert!(reorganized(&mut branch, &fork(&chain, 5, 1, 2)[0]));
+    // Its ancestor is of the chain no more: neither are the nodes of its tree.
+    for ancestor in [4, 5] {
+        let mut branch = chain.branch(Height::new(ancestor)).unwrap();
+        let next = fork(&chain, ancestor, 1, 7).remove(0);
+        let other = fork(&chain, 3, 3, 30 + ancestor);
+        chain.reorganize(Height::new(3), pairs(&other)).unwrap();
+        assert!(reorganized(&mut branch, &next), "{ancestor}");
+        chain.reorganize(Height::new(3), pairs(&made)).unwrap();
+    }
 
-    let branch = chain.branch(Height::new(4)).unwrap();
+    let mut branch = chain.branch(Height::new(4)).unwrap();
+    let next = fork(&chain, 4, 1, 7).remove(0);
     append_made(&chain, &fork(&chain, 5, WINDOW + 1, 1));
     assert!(matches!(branch.state().get(b"unknown"), Err(StoreError::Pruned { .. })));
+    let refused = chain.extend_branch(&mut branch, &next.block, &next.executed);
+    assert!(matches!(refused, Err(ChainError::Store(StoreError::Pruned { .. }))), "{refused:?}");
 }
 
 #[test]
@@ -429,6 +446,7 @@ fn readers_beside_see_one_branch_at_a_time() {
             .map(|made| (made.block.header.id(), made.block.clone()))
             .map(|(id, _)| id)
             .collect();
+        let all: Vec<Made> = one.iter().chain(&other).cloned().collect();
         std::thread::spawn(move || {
             let mut reads = 0u64;
             while !finished.load(std::sync::atomic::Ordering::SeqCst) || reads < 10 {
@@ -441,6 +459,31 @@ fn readers_beside_see_one_branch_at_a_time() {
                     && let Some(record) = chain.receipt(transaction).unwrap()
                 {
                     assert_eq!(record.receipt.transaction, *transaction);
+                }
+                if let Some(transaction) = ids.last()
+                    && let Some(record) = chain.inclusion(transaction).unwrap()
+                {
+                    let found = (record.transaction.body.id(), record.receipt.transaction);
+                    assert_eq!(found, (*transaction, *transaction));
+                    let made = all.iter().find(|made| made.block.header == record.header).unwrap();
+                    assert_eq!(made.block.transactions[record.position as usize], record.transaction);
+                }
+                let (block, receipts) = chain.block_and_receipts(height).unwrap().unwrap();
+                let ids = block.transactions.iter().map(|one| one.body.id());
+                assert!(ids.eq(receipts.iter().map(|one| one.transaction)), "of one branch");
+                let (header, receipts) = chain.header_and_receipts(height).unwrap().unwrap();
+                let ids: Vec<_> = receipts.iter().map(|one| one.transaction).collect();
+                assert_eq!(header.transactions_root, Block::transactions_root(&ids), "of one branch");
+                let extended = chain.branch(height).and_then(|mut branch| {
+                    let parent = branch.head().block;
+                    let Some(made) = all.iter().find(|made| made.block.header.parent == parent) else {
+                        return Ok(());
+                    };
+                    chain.extend_branch(&mut branch, &made.block, &made.executed)
+                });
+                match extended {
+                    Ok(()) | Err(ChainError::Store(StoreError::Reorganized { .. })) => {}
+                    Err(error) => panic!("{error}"),
                 }
                 let page = chain.events(EventCursor::start_of(Height::new(5)), &EventFilter::default(), 1000);
                 let cursors: Vec<_> = page.unwrap().events.iter().map(|event| event.cursor).collect();

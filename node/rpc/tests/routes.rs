@@ -308,6 +308,16 @@ async fn a_silent_stream_is_kept_alive_with_its_cursor_and_ends_with_the_server(
 }
 
 #[tokio::test]
+async fn a_stream_of_blocks_after_the_last_height_that_can_be_waits() {
+    let limits = RpcLimits { keep_alive: Duration::from_millis(50), ..RpcLimits::default() };
+    let setup = Setup::with(limits).await;
+    setup.send("POST", "/api/v1/transactions", BINARY, increment(1, 0, 1).encode()).await;
+    let mut stream = setup.stream("/api/v1/blocks/stream?after=18446744073709551615", None).await;
+    assert_eq!(stream.block().await.unwrap(), "id: 18446744073709551615\nretry: 1000");
+    assert_eq!(stream.block().await.unwrap(), ": keep-alive\nid: 18446744073709551615");
+}
+
+#[tokio::test]
 async fn a_stop_lets_open_requests_finish() {
     let mut setup = Setup::new().await;
     setup.node.set_query_delay(Duration::from_millis(300));

@@ -5,6 +5,7 @@ mod common;
 
 use common::{Api, settings, transfer};
 use parking_lot::Mutex;
+use purlin_api::EventCursor;
 use purlin_capabilities::RuntimeConfig;
 use purlin_chain::{Chain, Executor, Policy};
 use purlin_consensus::pow::{
@@ -15,7 +16,7 @@ use purlin_primitives::{
     AccountId, Block, BlockHeader, BlockId, ConsensusRules, Genesis, Hash32, Height, PowRules, Seal,
     TimestampMs, Transaction,
 };
-use purlin_rpc::{BlockSelector, EventFilter};
+use purlin_rpc::{BlockSelector, Conclusion, EventFilter, EventScope};
 use purlin_service::{NewChain, Node, NodeParts, PeerInbox, Settings, StopReason, system_time};
 use purlin_state::{Fault, FaultStore, MemoryStore};
 use purlin_sync::{
@@ -314,6 +315,44 @@ fn honest(maker: &Maker, request: Request) -> Response {
     }
 }
 
+/// Answers as one whose chain ends with a block that breaks a rule.
+fn lying(maker: &Maker, wrong: &Block, request: Request) -> Response {
+    let (id, header) = (wrong.header.id(), wrong.header.clone());
+    let last = CertifiedHeader { header: header.clone(), certificate: None };
+    let transactions = || wrong.transactions.iter().map(EncodedTransaction::new).collect();
+    match request {
+        Request::Blocks { blocks, first } if blocks.first() == Some(&id) => {
+            Response::Blocks(vec![BodyPart {
+                block: id,
+                first,
+                total: wrong.transactions.len() as u32,
+                transactions: transactions(),
+            }])
+        }
+        Request::Compact { block } if block == id => {
+            let transactions = wrong.transactions.iter().map(|one| one.body.id()).collect();
+            Response::Compact(CompactBlock { header, transactions })
+        }
+        Request::BlockTransactions { block, .. } if block == id => {
+            Response::BlockTransactions(transactions())
+        }
+        Request::Headers { from, .. } if from == maker.chain.head().height.next() => {
+            Response::Headers(vec![last])
+        }
+        other => match honest(maker, other) {
+            Response::Status(status) => {
+                let height = status.height.next();
+                Response::Status(Status { height, head: id, work: [0x7f; 32], ..status })
+            }
+            Response::Headers(mut headers) => {
+                headers.push(last);
+                Response::Headers(headers)
+            }
+            answer => answer,
+        },
+    }
+}
+
 fn disk() -> Disk {
     disk_of(&Arc::default())
 }
@@ -380,6 +419,108 @@ async fn a_heavier_branch_takes_the_place_of_the_chain_and_of_its_pool() {
     let unknown = format!("9.0@{}", BlockId::new(Hash32::new([7; 32]))).parse().unwrap();
     let gone = subject.api().events(&EventFilter::default(), unknown, 10).unwrap_err();
     assert!(matches!(gone, purlin_rpc::NodeError::CursorGone { .. }), "{gone}");
+    subject.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_longer_than_the_confirmations_takes_back_what_counted_as_final() {
+    let genesis = genesis();
+    let (light, mut heavy) = branches(&genesis, 2, 5, 9);
+    let disk = disk();
+    let subject = Subject::start(&genesis, &disk);
+    subject.connect("light");
+    subject
+        .until(
+            "the light branch is there",
+            |_, request| honest(&light, request),
+            || subject.head() == light.head(),
+        )
+        .await;
+    let api = subject.api();
+    assert_eq!(api.status().final_height, Height::new(4));
+    let left = transfer("alice", "dave", 10, 0).body.id();
+    let inclusion = |id| api.transaction(id).unwrap().unwrap().inclusion;
+    let before = inclusion(left).unwrap();
+    assert!(before.is_final && before.height == Height::new(3) && before.confirmations == 4, "{before:?}");
+    let waited = api.wait_committed(left).await.unwrap();
+    assert!(matches!(waited, Conclusion::Committed(_)), "{waited:?}");
+    let block_at = |maker: &Maker, height| maker.chain.header(Height::new(height)).unwrap().unwrap().id();
+    let seen = api.events(&EventFilter::default(), EventCursor::default(), 10).unwrap().next;
+    assert_eq!(seen.to_string(), format!("4.4294967295@{}", block_at(&light, 4)));
+
+    subject.connect("heavy");
+    let answer = |who: &PeerId, request| {
+        if *who == peer("heavy") { honest(&heavy, request) } else { honest(&light, request) }
+    };
+    subject.until("the heavy branch is the chain", answer, || subject.head() == heavy.head()).await;
+    // What is not in the new branch waits again; what is has its new place.
+    subject
+        .until(
+            "it waits again",
+            |_, request| honest(&heavy, request),
+            || api.status().mempool.transactions == 1,
+        )
+        .await;
+    assert_eq!((api.status().height, api.status().final_height), (Height::new(11), Height::new(8)));
+    assert!(inclusion(left).is_none());
+    let kept = inclusion(transfer("bob", "dave", 100, 0).body.id()).unwrap();
+    assert!(kept.is_final && kept.block == block_at(&heavy, 3), "{kept:?}");
+    // Who was told of final events is told that they did not happen, and reads on in the new branch.
+    let page = api.events(&EventFilter::default(), seen, 10).unwrap();
+    assert_eq!(page.next.to_string(), format!("2.4294967295@{}", block_at(&heavy, 2)));
+    assert!(page.more);
+    let page = api.events(&EventFilter::default(), page.next, 10).unwrap();
+    assert_eq!(page.next.to_string(), format!("8.4294967295@{}", block_at(&heavy, 8)));
+    assert!(!page.more);
+    // Who waits now is told when it is final in the new branch.
+    let waits = {
+        let api = Arc::clone(api);
+        tokio::spawn(async move { api.wait_committed(left).await })
+    };
+    let again = heavy.make(vec![transfer("alice", "dave", 10, 0)]);
+    heavy.extend(3);
+    subject.announce("heavy", &heavy.chain.header(heavy.chain.head().height).unwrap().unwrap());
+    subject
+        .until(
+            "it is final again",
+            |_, request| honest(&heavy, request),
+            || subject.head() == heavy.head() && waits.is_finished(),
+        )
+        .await;
+    let Conclusion::Committed(record) = waits.await.unwrap().unwrap() else { panic!() };
+    let inclusion = record.inclusion.unwrap();
+    assert!(inclusion.is_final && inclusion.block == again.header.id(), "{inclusion:?}");
+    assert_eq!(api.status().final_height, Height::new(12));
+    assert_eq!(subject.node.metrics().reorganizations, 1);
+    subject.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_taken_back_to_the_genesis() {
+    let genesis = genesis();
+    let (light, heavy) = branches(&genesis, 0, 2, 4);
+    let disk = disk();
+    let subject = Subject::start(&genesis, &disk);
+    subject.connect("light");
+    subject
+        .until(
+            "the light branch is there",
+            |_, request| honest(&light, request),
+            || subject.head() == light.head(),
+        )
+        .await;
+    let filter = EventFilter { scope: EventScope::Unfinalised, ..EventFilter::default() };
+    let seen = subject.api().events(&filter, EventCursor::default(), 10).unwrap().next;
+    assert_eq!(seen.to_string(), format!("2.4294967295@{}", light.head()));
+    subject.connect("heavy");
+    let answer = |who: &PeerId, request| {
+        if *who == peer("heavy") { honest(&heavy, request) } else { honest(&light, request) }
+    };
+    subject.until("the heavy branch is the chain", answer, || subject.head() == heavy.head()).await;
+    let page = subject.api().events(&filter, seen, 10).unwrap();
+    assert_eq!(page.next.to_string(), format!("0.4294967295@{}", genesis.id()));
+    let page = subject.api().events(&filter, page.next, 10).unwrap();
+    assert_eq!(page.next.to_string(), format!("4.4294967295@{}", heavy.head()));
     subject.node.shutdown().await;
 }
 
@@ -474,7 +615,7 @@ async fn what_breaks_a_rule_is_held_against_who_sent_it() {
     let id = subject.gossip("noise", Topic::Consensus, vec![1, 2, 3]);
     assert_eq!(subject.verdict(id).await, GossipVerdict::Reject);
 
-    // Seen by the engine, which knows the ancestors.
+    // Seen by who knows the ancestors: not passed on, and not the fault of who sent it on, who may not know them.
     let harder = |header: &mut BlockHeader| header.seal = Seal::Pow { target: 0x2000_7fff, nonce: 0 };
     let wrong: [(&str, Block); 4] = [
         ("wrong target", maker.build(vec![], harder)),
@@ -486,32 +627,30 @@ async fn what_breaks_a_rule_is_held_against_who_sent_it() {
         ("wrong height", maker.build(vec![], |header| header.height = head.height.next().next())),
     ];
     for (what, block) in &wrong {
-        subject.announce(what, &block.header);
-        let answer = |_: &PeerId, request| honest(&maker, request);
+        let id = subject.announce("relayer", &block.header);
+        assert_eq!(subject.verdict(id).await, GossipVerdict::Ignore, "{what}");
+    }
+    // Seen when it is executed: a miner that pays itself what its parent's state does not have, and a transaction that
+    // may not be there. That nobody sees before.
+    let executed: [(&str, Block); 2] = [
+        ("wrong state", maker.build(vec![], |header| header.state_root = Hash32::new([9; 32]))),
+        ("wrong transaction", maker.build(vec![transfer("alice", "bob", 1, 7)], |_| {})),
+    ];
+    for (what, block) in &executed {
+        let id = subject.announce("relayer", &block.header);
+        assert_eq!(subject.verdict(id).await, GossipVerdict::Relay, "{what}");
+    }
+    // Whoever says that it is of its chain has checked it, or should have.
+    for (what, block) in wrong.iter().chain(&executed) {
+        let answer = |who: &PeerId, request| match *who == peer(what) {
+            true => lying(&maker, block, request),
+            false => honest(&maker, request),
+        };
+        subject.connect(what);
         subject.until(what, answer, || subject.blamed(what)).await;
+        subject.wire.inbox.deliver(NetworkEvent::Disconnected { peer: peer(what) }).unwrap();
     }
     assert_eq!(subject.head(), maker.head());
-
-    // Seen when it is executed: a miner that pays itself what its parent's state does not have.
-    let lying = maker.build(vec![], |header| header.state_root = Hash32::new([9; 32]));
-    subject.announce("wrong state", &lying.header);
-    let answer = |_: &PeerId, request| honest(&maker, request);
-    subject.until("wrong state", answer, || subject.blamed("wrong state")).await;
-    // And a transaction that may not be there.
-    let early = maker.build(vec![transfer("alice", "bob", 1, 7)], |_| {});
-    subject.announce("wrong transaction", &early.header);
-    let gives = |_: &PeerId, request| match request {
-        Request::Compact { block } if block == early.header.id() => Response::Compact(CompactBlock {
-            header: early.header.clone(),
-            transactions: early.transactions.iter().map(|one| one.body.id()).collect(),
-        }),
-        Request::BlockTransactions { block, .. } if block == early.header.id() => {
-            Response::BlockTransactions(early.transactions.iter().map(EncodedTransaction::new).collect())
-        }
-        other => honest(&maker, other),
-    };
-    subject.connect("wrong transaction");
-    subject.until("wrong transaction", gives, || subject.blamed("wrong transaction")).await;
 
     // From the future: nobody's fault, and not taken yet.
     let later = TimestampMs::new(system_time().get() + 60_000);
@@ -528,7 +667,9 @@ async fn what_breaks_a_rule_is_held_against_who_sent_it() {
             || subject.head() == next.header.id(),
         )
         .await;
-    assert!(!subject.blamed("fast clock") && !subject.blamed("good"));
+    for who in ["relayer", "fast clock", "good"] {
+        assert!(!subject.blamed(who), "{who}");
+    }
     assert_eq!(subject.node.metrics().reorganizations, 0);
     subject.node.shutdown().await;
 }

@@ -10,8 +10,8 @@ use crate::message::{EncodedTransaction, Request, Response};
 use crate::network::{Offence, PeerId, RequestFailure, RequestId};
 use crate::requests::{Planner, RequestIds};
 
-/// Most blocks being completed; the oldest gives way.
-pub const ASSEMBLIES_MAX: usize = 16;
+/// Most blocks being completed; the oldest gives way, but never one that is needed to one that is only announced.
+pub const ASSEMBLIES_MAX: usize = 32;
 /// Most peers remembered as having a block.
 pub const SOURCES_MAX: usize = 8;
 /// Time after which a block that is not complete is forgotten, in milliseconds.
@@ -67,6 +67,8 @@ pub enum AssemblyOutput {
 #[derive(Debug)]
 struct Assembly {
     since_ms: u64,
+    /// Whether it is needed, and not only announced.
+    wanted: bool,
     /// `None` while only the id is known.
     header: Option<BlockHeader>,
     ids: Vec<TransactionId>,
@@ -113,7 +115,7 @@ impl Assemblies {
     ) -> Vec<AssemblyOutput> {
         if compact.is_consistent() {
             let id = compact.id();
-            self.begin(now_ms, id, peer);
+            self.begin(now_ms, id, peer, false);
             self.learn(id, compact, pool);
         } else {
             self.report(peer, Offence::Invalid);
@@ -124,7 +126,7 @@ impl Assemblies {
     /// A block is needed of which only the id is known, and who should have it.
     pub fn wanted(&mut self, now_ms: u64, block: BlockId, peers: &[PeerId]) -> Vec<AssemblyOutput> {
         for peer in peers.iter().take(SOURCES_MAX) {
-            self.begin(now_ms, block, peer);
+            self.begin(now_ms, block, peer, true);
         }
         self.finish(now_ms)
     }
@@ -210,13 +212,18 @@ impl Assemblies {
         }
     }
 
-    fn begin(&mut self, now_ms: u64, block: BlockId, peer: &PeerId) {
+    /// Begins to complete a block, when there is room, or notes who else has it.
+    fn begin(&mut self, now_ms: u64, block: BlockId, peer: &PeerId, wanted: bool) {
         if !self.under_way.contains_key(&block) && self.under_way.len() >= ASSEMBLIES_MAX {
-            let oldest = self.under_way.iter().min_by_key(|(_, one)| one.since_ms).map(|(id, _)| *id);
-            oldest.into_iter().for_each(|block| self.give_up(block));
+            // Those that were only announced first.
+            let may_go = self.under_way.iter().filter(|(_, one)| wanted || !one.wanted);
+            let oldest = may_go.min_by_key(|(_, one)| (one.wanted, one.since_ms)).map(|(id, _)| *id);
+            let Some(oldest) = oldest else { return };
+            self.give_up(oldest);
         }
         let assembly = self.under_way.entry(block).or_insert_with(|| Assembly {
             since_ms: now_ms,
+            wanted,
             header: None,
             ids: Vec::new(),
             found: Vec::new(),
@@ -225,6 +232,7 @@ impl Assemblies {
             sources: Vec::new(),
             asked: None,
         });
+        assembly.wanted |= wanted;
         if !assembly.sources.contains(peer) && assembly.sources.len() < SOURCES_MAX {
             assembly.sources.push(peer.clone());
         }

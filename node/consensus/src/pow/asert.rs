@@ -2,7 +2,9 @@
 
 use crypto_bigint::U512;
 
-use super::target::Target;
+use purlin_primitives::{Height, PowRules, TimestampMs};
+
+use super::target::{CompactTargetError, Target};
 
 /// What every block of a chain measures its target by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,23 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Returns the schedule of a chain with these rules: it begins with its easiest target.
+    pub fn of(rules: &PowRules) -> Result<Self, CompactTargetError> {
+        let limit = Target::from_compact(rules.target_start)?;
+        let (block_time_ms, half_life_ms) = (rules.block_time_ms, rules.half_life_ms);
+        Ok(Self { anchor: limit, limit, block_time_ms, half_life_ms })
+    }
+
+    /// Returns the target of the block on a parent of this height and time; `first_time` is that of block 1 of its
+    /// branch, and counts for nothing on the genesis.
+    pub fn target_on(&self, parent: Height, time: TimestampMs, first_time: TimestampMs) -> Target {
+        let Some(blocks) = parent.get().checked_sub(1) else { return self.anchor };
+        // The schedule starts with block 1, as if its parent had been one block time before it: how long ago the
+        // genesis was written says nothing about the hash rate.
+        let since = i128::from(time.get()) - i128::from(first_time.get());
+        self.target_after(since + i128::from(self.block_time_ms), blocks)
+    }
+
     /// Returns the target of the block after one that came `since_ms` after the anchor's *parent* and `blocks`
     /// blocks after the anchor.
     ///

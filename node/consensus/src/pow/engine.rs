@@ -9,10 +9,10 @@ use super::hash::PowHash;
 use super::mining::{Miner, Mining, RENEW};
 use super::orphans::OrphanPool;
 use super::port::{PowEffect, PowInput, PowNotice};
-use super::tree::{Body, HeaderEntry, HeaderRules, HeaderTree, History, HistoryError, Inserted};
+use super::tree::{Body, HeaderEntry, HeaderRules, HeaderTree, History, HistoryError, Inserted, Source};
 use crate::port::{Announcement, ConsensusEngine, Effect, Input, Notice, TimerId, Verdict};
 
-/// Most headers of one answer; a full one means that there are more.
+/// Most headers that are taken at once; an answer has no more.
 pub const HEADERS_PER_ANSWER_MAX: usize = 512;
 
 /// Most bytes of a message between engines: a header has a few hundred.
@@ -80,7 +80,7 @@ pub struct PowEngine {
     tree: HeaderTree,
     orphans: OrphanPool,
     /// Headers from the future, with who sent them.
-    early: BTreeMap<(TimestampMs, BlockId), (BlockHeader, Vec<u8>)>,
+    early: BTreeMap<(TimestampMs, BlockId), (BlockHeader, Source)>,
     miner: Miner,
     started: bool,
     going: Option<Going>,
@@ -133,30 +133,30 @@ impl PowEngine {
     fn take_headers(
         &mut self,
         now: TimestampMs,
-        from: &[u8],
+        from: &Source,
         headers: &[BlockHeader],
         effects: &mut Vec<Effect>,
     ) {
-        let answered = self.requested.remove(from);
-        let (mut new, mut orphan) = (0, false);
+        let answered = from.answers && self.requested.remove(&from.peer);
+        let mut orphan = false;
         for header in headers {
             match self.take_header(now, header, from, effects) {
-                Inserted::New => new += 1,
                 Inserted::Orphan => orphan = true,
                 Inserted::Ahead => {
-                    self.resume = Some(from.to_vec());
+                    self.resume = Some(from.peer.clone());
                     break;
                 }
                 Inserted::Refused(_) | Inserted::Final => break,
-                Inserted::Known | Inserted::Early => {}
+                // Whatever it followed before, it is on a branch that counts.
+                Inserted::New | Inserted::Known => self.reported.retain(|peer| *peer != from.peer),
+                Inserted::Early => {}
             }
         }
-        let full = new > 0 && headers.len() == HEADERS_PER_ANSWER_MAX && self.resume.is_none();
         // An answer that does not fit is not followed by the same question, nor is there one to whoever follows
         // another chain.
-        let strange = self.reported.iter().any(|peer| peer == from);
-        if full || (orphan && !answered && !strange) {
-            self.request(from, effects);
+        let strange = self.reported.contains(&from.peer);
+        if orphan && !answered && !strange {
+            self.request(&from.peer, effects);
         }
     }
 
@@ -164,20 +164,25 @@ impl PowEngine {
         &mut self,
         now: TimestampMs,
         header: &BlockHeader,
-        from: &[u8],
+        from: &Source,
         effects: &mut Vec<Effect>,
     ) -> Inserted {
         let inserted = self.tree.insert(&*self.hash, header, now, Some(from), Body::Unknown);
         match &inserted {
             Inserted::New => self.take_orphans(now, header.id(), effects),
-            Inserted::Known => self.found_again(&header.id()),
+            Inserted::Known => {
+                self.found_again(&header.id());
+                if from.answers {
+                    self.tree.answered_by(&header.id(), from);
+                }
+            }
             Inserted::Orphan => self.orphans.insert(header.clone(), from),
-            Inserted::Final => self.report_final(from, header.height, effects),
+            // What is only announced may come from one that has just begun and knows no better.
+            Inserted::Final if from.answers => self.report_final(&from.peer, header.height, effects),
+            Inserted::Final => {}
             Inserted::Early => self.keep_early(now, header, from, effects),
             Inserted::Ahead => {}
-            Inserted::Refused(fault) => {
-                effects.push(Effect::Blame { peer: from.to_vec(), reason: fault.to_string() });
-            }
+            Inserted::Refused(fault) => blame(from, fault.to_string(), effects),
         }
         inserted
     }
@@ -190,10 +195,8 @@ impl PowEngine {
                 match self.tree.insert(&*self.hash, &header, now, Some(&from), Body::Unknown) {
                     Inserted::New => parents.push(header.id()),
                     Inserted::Early => self.keep_early(now, &header, &from, effects),
-                    Inserted::Ahead => self.resume = Some(from),
-                    Inserted::Refused(fault) => {
-                        effects.push(Effect::Blame { peer: from, reason: fault.to_string() });
-                    }
+                    Inserted::Ahead => self.resume = Some(from.peer),
+                    Inserted::Refused(fault) => blame(&from, fault.to_string(), effects),
                     Inserted::Known | Inserted::Orphan | Inserted::Final => {}
                 }
             }
@@ -207,8 +210,14 @@ impl PowEngine {
         }
     }
 
-    fn keep_early(&mut self, now: TimestampMs, header: &BlockHeader, from: &[u8], effects: &mut Vec<Effect>) {
-        self.early.insert((header.time, header.id()), (header.clone(), from.to_vec()));
+    fn keep_early(
+        &mut self,
+        now: TimestampMs,
+        header: &BlockHeader,
+        from: &Source,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.early.insert((header.time, header.id()), (header.clone(), from.clone()));
         if self.early.len() > EARLY_HEADERS_MAX {
             // The farthest ahead; the clock that made it is the most wrong.
             self.early.pop_last();
@@ -242,8 +251,7 @@ impl PowEngine {
             self.requested.clear();
         }
         self.requested.insert(from.to_vec());
-        let locator = self.tree.locator();
-        effects.push(Effect::Pow(PowEffect::RequestHeaders { from: from.to_vec(), locator }));
+        effects.push(Effect::Pow(PowEffect::RequestHeaders { from: from.to_vec() }));
     }
 
     fn report_final(&mut self, from: &[u8], height: Height, effects: &mut Vec<Effect>) {
@@ -279,8 +287,8 @@ impl PowEngine {
             }
             Verdict::Invalid { reason } => {
                 let height = entry.height;
-                if let Some(peer) = entry.from.clone() {
-                    effects.push(Effect::Blame { peer, reason: format!("block {block}: {reason}") });
+                if let Some(from) = &entry.from {
+                    blame(from, format!("block {block}: {reason}"), effects);
                 }
                 let removed = self.tree.invalidate(&block);
                 self.forget(&removed, effects);
@@ -343,6 +351,15 @@ impl PowEngine {
             self.request(&peer, effects);
         }
         self.set_retry_timer(now, effects);
+    }
+
+    /// The driver cannot go over to the branch: it is left alone, as is whatever stands on it.
+    fn stayed(&mut self, effects: &mut Vec<Effect>) {
+        let Some(Going { branch, reorganization: Some((ancestor, _)) }) = self.going.take() else { return };
+        let Some(block) = branch.first().copied() else { return };
+        let blocks = self.tree.leave(&block);
+        effects.push(Effect::Pow(PowEffect::Discard { blocks }));
+        effects.push(Effect::Report(Notice::Pow(PowNotice::BranchLeft { ancestor, block })));
     }
 
     /// Forgets entries that left the tree.
@@ -449,7 +466,8 @@ impl PowEngine {
                 lowest = lowest.or(Some(entry.id));
                 if let (Body::Unknown, Some(header)) = (entry.body, &entry.header) {
                     asked.push(entry.id);
-                    let (header, from) = (header.clone(), entry.from.clone());
+                    let from = entry.from.as_ref().map(|from| from.peer.clone());
+                    let header = header.clone();
                     effects.push(Effect::Pow(PowEffect::Validate { header, ancestor, from }));
                 }
             }
@@ -488,6 +506,13 @@ impl PowEngine {
     }
 }
 
+/// Holds something against who sent it, when it answers for it.
+fn blame(from: &Source, reason: String, effects: &mut Vec<Effect>) {
+    if from.answers {
+        effects.push(Effect::Blame { peer: from.peer.clone(), reason });
+    }
+}
+
 impl ConsensusEngine for PowEngine {
     fn name(&self) -> &'static str {
         "pow"
@@ -522,6 +547,7 @@ impl ConsensusEngine for PowEngine {
             Input::TimerElapsed { timer } => self.timer(now, timer, &mut effects),
             Input::Message { from, bytes } => match PowMessage::try_from_slice(&bytes) {
                 Ok(PowMessage::Header(header)) if bytes.len() <= MESSAGE_BYTES_MAX => {
+                    let from = Source { peer: from, answers: false };
                     self.take_headers(now, &from, &[*header], &mut effects);
                 }
                 Ok(_) => effects.push(Effect::Blame { peer: from, reason: "an oversized message".into() }),
@@ -534,11 +560,13 @@ impl ConsensusEngine for PowEngine {
                     let reason = format!("{} headers at once", headers.len());
                     effects.push(Effect::Blame { peer: from, reason });
                 } else {
+                    let from = Source { peer: from, answers: true };
                     self.take_headers(now, &from, &headers, &mut effects);
                 }
             }
             Input::Pow(PowInput::Mined { header }) => self.mined(now, &header, &mut effects),
             Input::Pow(PowInput::Reorganized { head }) => self.moved(now, head, &mut effects),
+            Input::Pow(PowInput::Stayed) => self.stayed(&mut effects),
             // The next block, which miners always make, anchors the state; there are no certificates and no votes.
             Input::AnchorWanted | Input::Certified { .. } | Input::SigningAllowed { .. } => {}
         }

@@ -52,5 +52,5 @@ pub use target::{CompactTargetError, Target, Work};
 pub use times::{MEDIAN_TIME_BLOCKS, median_time_past};
 pub use tree::{
     Body, HEADERS_AHEAD_MAX, HEADERS_MAX, HeaderEntry, HeaderFault, HeaderRules, HeaderTree, History,
-    HistoryError, Inserted,
+    HistoryError, Inserted, Source,
 };

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use purlin_primitives::{BlockHeader, BlockId, Height};
 
+use super::tree::Source;
+
 /// Most orphans. A header has at most a few hundred bytes, because its chain id is checked before, so this
 /// bounds their bytes below 100 KiB.
 pub const ORPHANS_MAX: usize = 256;
@@ -18,7 +20,7 @@ pub const ORPHAN_HEIGHTS_MAX: u64 = 512;
 #[derive(Debug, Clone)]
 struct Orphan {
     header: BlockHeader,
-    from: Vec<u8>,
+    from: Source,
     sequence: u64,
 }
 
@@ -42,14 +44,14 @@ impl OrphanPool {
     }
 
     /// Keeps a header. A peer's oldest orphan goes when it has too many, else the oldest of all when there are.
-    pub fn insert(&mut self, header: BlockHeader, from: &[u8]) {
+    pub fn insert(&mut self, header: BlockHeader, from: &Source) {
         let id = header.id();
         if self.orphans.contains_key(&id) {
             return;
         }
-        let of_peer = self.orphans.values().filter(|orphan| orphan.from == from).count();
+        let of_peer = self.orphans.values().filter(|orphan| orphan.from.peer == from.peer).count();
         let mut may_go: Option<&dyn Fn(&Orphan) -> bool> = None;
-        let of_this_peer = |orphan: &Orphan| orphan.from == from;
+        let of_this_peer = |orphan: &Orphan| orphan.from.peer == from.peer;
         if of_peer >= ORPHANS_PER_PEER_MAX {
             may_go = Some(&of_this_peer);
         } else if self.orphans.len() >= ORPHANS_MAX {
@@ -63,11 +65,11 @@ impl OrphanPool {
         }
         self.sequence += 1;
         self.by_parent.insert((header.parent, id));
-        self.orphans.insert(id, Orphan { header, from: from.to_vec(), sequence: self.sequence });
+        self.orphans.insert(id, Orphan { header, from: from.clone(), sequence: self.sequence });
     }
 
     /// Takes out the children of a header that has arrived, with who sent them.
-    pub fn take_children(&mut self, parent: &BlockId) -> Vec<(BlockHeader, Vec<u8>)> {
+    pub fn take_children(&mut self, parent: &BlockId) -> Vec<(BlockHeader, Source)> {
         let last = BlockId::new(purlin_primitives::Hash32::new([0xff; 32]));
         let range = (*parent, BlockId::ZERO)..=(*parent, last);
         let children: Vec<BlockId> = self.by_parent.range(range).map(|(_, child)| *child).collect();
@@ -111,6 +113,10 @@ mod tests {
         }
     }
 
+    fn by(peer: &[u8]) -> Source {
+        Source { peer: peer.to_vec(), answers: false }
+    }
+
     fn parent(byte: u8) -> BlockId {
         BlockId::new(Hash32::new([byte; 32]))
     }
@@ -118,14 +124,14 @@ mod tests {
     #[test]
     fn children_leave_with_their_parent() {
         let mut pool = OrphanPool::default();
-        pool.insert(header(5, 1, 1), b"a");
-        pool.insert(header(5, 1, 1), b"b");
-        pool.insert(header(5, 1, 2), b"b");
-        pool.insert(header(5, 2, 3), b"b");
+        pool.insert(header(5, 1, 1), &by(b"a"));
+        pool.insert(header(5, 1, 1), &by(b"b"));
+        pool.insert(header(5, 1, 2), &by(b"b"));
+        pool.insert(header(5, 2, 3), &by(b"b"));
         assert_eq!(pool.len(), 3);
         let mut children = pool.take_children(&parent(1));
         children.sort_by_key(|(header, _)| borsh::to_vec(&header.seal).unwrap());
-        assert_eq!(children, [(header(5, 1, 1), b"a".to_vec()), (header(5, 1, 2), b"b".to_vec())]);
+        assert_eq!(children, [(header(5, 1, 1), by(b"a")), (header(5, 1, 2), by(b"b"))]);
         assert_eq!(pool.take_children(&parent(1)), []);
         assert_eq!(pool.len(), 1);
     }
@@ -133,15 +139,15 @@ mod tests {
     #[test]
     fn one_peer_pushes_out_its_own_and_all_together_the_oldest() {
         let mut pool = OrphanPool::default();
-        pool.insert(header(5, 9, 0), b"quiet");
+        pool.insert(header(5, 9, 0), &by(b"quiet"));
         for nonce in 0..100 {
-            pool.insert(header(5, 1, nonce), b"loud");
+            pool.insert(header(5, 1, nonce), &by(b"loud"));
         }
         assert_eq!(pool.len(), 1 + ORPHANS_PER_PEER_MAX);
         let left = pool.take_children(&parent(1));
-        assert!(left.contains(&(header(5, 1, 99), b"loud".to_vec())) && left.len() == ORPHANS_PER_PEER_MAX);
+        assert!(left.contains(&(header(5, 1, 99), by(b"loud"))) && left.len() == ORPHANS_PER_PEER_MAX);
         for nonce in 0..1_000u64 {
-            pool.insert(header(5, 1, nonce), &(nonce / 8).to_le_bytes());
+            pool.insert(header(5, 1, nonce), &by(&(nonce / 8).to_le_bytes()));
         }
         assert_eq!(pool.len(), ORPHANS_MAX);
         assert_eq!(pool.take_children(&parent(9)), [], "the oldest of all went");

@@ -5,8 +5,9 @@ use purlin_primitives::{BlockHeader, BlockId, Height};
 /// What only a proof-of-work engine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PowInput {
-    /// A peer's headers, in ascending order: an answer to [`PowEffect::RequestHeaders`], or the head it
-    /// announces. Nothing about them was checked but their number and size. Empty when it has none to give.
+    /// Headers of a peer's chain, in ascending order, which it answers for: what it gave when asked for them, by
+    /// [`PowEffect::RequestHeaders`] or by whoever catches up. Nothing about them was checked but their number and
+    /// size. Empty when it has none to give.
     Headers {
         /// Who sent them, as the network names it.
         from: Vec<u8>,
@@ -24,6 +25,9 @@ pub enum PowInput {
         /// The chain's head.
         head: BlockId,
     },
+    /// Answer to [`PowEffect::Reorganize`]: this node cannot go over to the branch, though nothing is wrong with it;
+    /// the chain is as it was.
+    Stayed,
 }
 
 /// What only a proof-of-work engine wants done.
@@ -42,7 +46,7 @@ pub enum PowEffect {
         from: Option<Vec<u8>>,
     },
     /// Take back the chain's blocks above `ancestor` and append these validated ones, durably and at once.
-    /// Answered by [`PowInput::Reorganized`].
+    /// Answered by [`PowInput::Reorganized`] or [`PowInput::Stayed`].
     Reorganize {
         /// Height of the last common block.
         ancestor: Height,
@@ -62,12 +66,11 @@ pub enum PowEffect {
     },
     /// Stop searching. A nonce that was found before this took effect may still be given.
     StopMining,
-    /// Ask a peer for the headers that follow, in its chain, the first of these blocks that it has.
+    /// Ask a peer for headers from where its chain leaves this node's, as many as one answer holds. What comes after
+    /// those is for whoever catches up: it sees by the peer's work that there is more.
     RequestHeaders {
         /// Whom.
         from: Vec<u8>,
-        /// From the newest to the oldest.
-        locator: Vec<BlockId>,
     },
 }
 
@@ -83,6 +86,13 @@ pub enum PowNotice {
         height: Height,
         /// Up to which height our chain is final.
         final_height: Height,
+    },
+    /// A heavier branch is left alone, because this node cannot go over to it.
+    BranchLeft {
+        /// Height of the last common block.
+        ancestor: Height,
+        /// The branch's first block.
+        block: BlockId,
     },
     /// The chain went over to another branch.
     Reorganized {

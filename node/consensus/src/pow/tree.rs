@@ -37,6 +37,16 @@ pub enum Body {
     },
 }
 
+/// Who sent a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Who, as the network names it.
+    pub peer: Vec<u8>,
+    /// Whether it answers for the header: it gave it as one of its chain. What is announced passes through many
+    /// honest nodes, which cannot all know the header's ancestors.
+    pub answers: bool,
+}
+
 /// A header that was checked, with what follows from its place.
 #[derive(Debug, Clone)]
 pub struct HeaderEntry {
@@ -52,8 +62,8 @@ pub struct HeaderEntry {
     pub work: Work,
     /// What is known of its block.
     pub body: Body,
-    /// Who sent it, as the network names it; `None` when it came from here.
-    pub from: Option<Vec<u8>>,
+    /// Who sent it; `None` when it came from here.
+    pub from: Option<Source>,
     /// `None` for the genesis.
     pub header: Option<Box<BlockHeader>>,
     /// Time of block 1 of its branch, which anchors the difficulty; of the genesis, nothing that counts.
@@ -124,7 +134,7 @@ pub enum Inserted {
     Early,
     /// It is too far above the head to be kept now.
     Ahead,
-    /// It breaks a rule; who sent it knew or should have known.
+    /// It breaks a rule; who has it in its chain knew or should have known.
     Refused(HeaderFault),
 }
 
@@ -201,13 +211,7 @@ impl HeaderTree {
     /// Starts with the chain as it is stored.
     pub fn new(rules: HeaderRules, history: History) -> Result<Self, HistoryError> {
         let History { headers: history, first_time, oldest_state } = history;
-        let limit = Target::from_compact(rules.rules.target_start)?;
-        let schedule = Schedule {
-            anchor: limit,
-            limit,
-            block_time_ms: rules.rules.block_time_ms,
-            half_life_ms: rules.rules.half_life_ms,
-        };
+        let schedule = Schedule::of(&rules.rules)?;
         let mut history = history.into_iter();
         let base = match history.as_slice().first() {
             Some(header) if header.height.get() > 1 => {
@@ -302,14 +306,7 @@ impl HeaderTree {
 
     /// Returns the target that a block after `parent` must name, in compact form.
     pub fn next_target(&self, parent: &HeaderEntry) -> u32 {
-        if parent.height == Height::ZERO {
-            return self.schedule.anchor.to_compact();
-        }
-        // The schedule starts with block 1, as if its parent had been one block time before it: how long ago the
-        // genesis was written says nothing about the hash rate.
-        let since = i128::from(parent.time.get()) - i128::from(parent.first_time.get());
-        let since = since + i128::from(self.schedule.block_time_ms);
-        self.schedule.target_after(since, parent.height.get() - 1).to_compact()
+        self.schedule.target_on(parent.height, parent.time, parent.first_time).to_compact()
     }
 
     /// Returns what the time of a block after `parent` must be after: the parent's time, and the median of the
@@ -334,7 +331,7 @@ impl HeaderTree {
         hash: &dyn PowHash,
         header: &BlockHeader,
         now: TimestampMs,
-        from: Option<&[u8]>,
+        from: Option<&Source>,
         body: Body,
     ) -> Inserted {
         let id = header.id();
@@ -404,7 +401,7 @@ impl HeaderTree {
         Ok((Inserted::New, target))
     }
 
-    fn add(&mut self, id: BlockId, header: BlockHeader, target: Target, from: Option<&[u8]>, body: Body) {
+    fn add(&mut self, id: BlockId, header: BlockHeader, target: Target, from: Option<&Source>, body: Body) {
         let parent = self.entries.get(&header.parent).expect("the caller has found the parent");
         self.sequence += 1;
         let first_time = if parent.height == Height::ZERO { header.time } else { parent.first_time };
@@ -415,7 +412,7 @@ impl HeaderTree {
             time: header.time,
             work: parent.work.plus(target.work()),
             body,
-            from: from.map(<[u8]>::to_vec),
+            from: from.cloned(),
             first_time,
             sequence: self.sequence,
             header: Some(Box::new(header)),
@@ -467,6 +464,16 @@ impl HeaderTree {
         }
     }
 
+    /// Notes who answers for a header, when nobody does yet.
+    pub fn answered_by(&mut self, id: &BlockId, from: &Source) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && let Some(before) = &mut entry.from
+            && !before.answers
+        {
+            *before = from.clone();
+        }
+    }
+
     /// Takes back that the blocks above one were asked for: they cannot be executed before it.
     pub fn unask_above(&mut self, id: &BlockId) {
         let mut waiting = vec![*id];
@@ -486,14 +493,35 @@ impl HeaderTree {
             return Vec::new();
         }
         let removed = self.remove_branch(*id);
-        // The parent is enough to refuse a descendant, so only those that may be sent again are remembered.
-        for entry in &removed {
+        // The parent is enough to refuse a descendant, so the block itself is remembered longest: it goes in last.
+        for entry in removed.iter().rev() {
             if self.invalid.len() == INVALID_MAX {
                 self.invalid.pop_front();
             }
             self.invalid.push_back(entry.id);
         }
         removed
+    }
+
+    /// Leaves a block of a branch and all above it alone for as long as the tree lives, without saying that they are
+    /// invalid; returns those that the driver held. A block of the chain cannot be left.
+    pub fn leave(&mut self, id: &BlockId) -> Vec<BlockId> {
+        if self.entries.get(id).is_none_or(|entry| self.is_active(entry)) {
+            return Vec::new();
+        }
+        let mut held = Vec::new();
+        let mut waiting = vec![*id];
+        while let Some(id) = waiting.pop() {
+            waiting.extend(self.children_of(&id));
+            if let Some(entry) = self.entries.get_mut(&id) {
+                if entry.body == Body::Valid {
+                    held.push(id);
+                }
+                entry.body = Body::Unknown;
+            }
+        }
+        self.set_body(id, Body::Missing { until: TimestampMs::new(u64::MAX) });
+        held
     }
 
     /// Returns the entry with the most work above the head's whose branch has no block that is missing; the one
@@ -604,31 +632,6 @@ impl HeaderTree {
             }
         }
         removed
-    }
-
-    /// Returns ids from the heaviest branch's end downwards, close together first and then further and further
-    /// apart: enough for a peer to find the last block that both know.
-    pub fn locator(&self) -> Vec<BlockId> {
-        let mut entry = self.best().unwrap_or_else(|| self.head_entry());
-        let mut locator = vec![entry.id];
-        let mut step = 1;
-        while let Some(parent) = self.entries.get(&entry.parent) {
-            entry = parent;
-            let mut left = step - 1;
-            while let (1.., Some(parent)) = (left, self.entries.get(&entry.parent)) {
-                entry = parent;
-                left -= 1;
-            }
-            locator.push(entry.id);
-            if locator.len() > 8 {
-                step *= 2;
-            }
-        }
-        // So that a peer whose chain leaves ours below the tree answers with something that shows it.
-        if locator.last() != Some(&self.rules.genesis) {
-            locator.push(self.rules.genesis);
-        }
-        locator
     }
 
     /// Returns entries that are not of the chain, in no order that matters.

@@ -107,6 +107,9 @@ pub(crate) struct StreamParameters {
 }
 
 /// Streams final blocks as server-sent events `block`, whose id is the height.
+///
+/// Under proof of work a final block can still leave the chain, when a branch longer than `confirmations` takes its
+/// place; clients are not told of that here. The event stream tells, by its cursors.
 #[utoipa::path(
     get, path = "/api/v1/blocks/stream", tag = "blocks", params(StreamParameters),
     responses((status = 200, description = "`BlockSummary` messages", body = BlockSummary, content_type = "text/event-stream"))
@@ -126,7 +129,7 @@ pub(crate) async fn stream(
                 let mut page = Page {
                     text: String::new(),
                     next: BlockCursor(seen),
-                    more: seen.get() + STREAM_PAGE < head,
+                    more: seen.get().saturating_add(STREAM_PAGE) < head,
                 };
                 for height in (seen.get()..head).take(STREAM_PAGE as usize).map(|height| height + 1) {
                     let height = Height::new(height);

@@ -190,7 +190,7 @@ impl<S: KeyValueStore> Exchange<S> {
             }
             NetworkEvent::Gossip { topic: Topic::Consensus, from, id, bytes } => {
                 let verdict = match self.core.heads {
-                    Some(_) => self.take_header(&from, bytes),
+                    Some(_) => self.take_header(&from, bytes)?,
                     None => self.take_vote(now_ms, &from, &bytes)?,
                 };
                 self.network.judge(id, verdict);

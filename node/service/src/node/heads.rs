@@ -3,17 +3,20 @@
 use parking_lot::{Mutex, RwLock};
 use purlin_api::PowStatus;
 use purlin_chain::{Chain, ChainError, EventRecord, ExecutedBlock, RemovedBlock};
-use purlin_consensus::pow::{DoubleSha256, Target, Work, meets_own_target};
-use purlin_primitives::{Block, BlockHeader, BlockId, Height, PowRules, Seal, VerifiedTransaction};
-use purlin_state::KeyValueStore;
+use purlin_consensus::pow::{DoubleSha256, Schedule, Target, Work, meets_own_target};
+use purlin_primitives::{
+    Block, BlockHeader, BlockId, Height, PowRules, Seal, TimestampMs, VerifiedTransaction,
+};
+use purlin_state::{KeyValueStore, StoreError};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Most blocks that left the chain and are remembered for those who were told of their events.
 const REMOVED_BLOCKS_MAX: usize = 1_024;
-/// Most events of such blocks that are remembered; the oldest blocks go first.
+/// Most events of such blocks that are remembered, and their bytes; the oldest blocks go first.
 const REMOVED_EVENTS_MAX: usize = 100_000;
+const REMOVED_BYTES_MAX: usize = 32 << 20;
 
 /// Heights above the head whose headers are passed on: this node may be a little behind.
 const AHEAD_MAX: u64 = 8;
@@ -41,17 +44,24 @@ struct Removal {
     /// Last block that both branches have.
     ancestor: (Height, BlockId),
     /// Lowest first.
-    blocks: Vec<(Height, BlockId, Vec<EventRecord>)>,
+    blocks: Vec<(BlockId, Arc<[EventRecord]>)>,
+    /// Of the events.
+    bytes: usize,
+}
+
+impl Removal {
+    fn events(&self) -> usize {
+        self.blocks.iter().map(|(_, events)| events.len()).sum()
+    }
 }
 
 /// Remembers reorganisations within bounds.
 #[derive(Default)]
 pub(super) struct Journal {
     removals: VecDeque<Removal>,
-    /// Number of the first one that is remembered.
-    first: u64,
     blocks: usize,
     events: usize,
+    bytes: usize,
 }
 
 /// What somebody must be told who has seen the chain up to a block that left it.
@@ -60,36 +70,44 @@ pub(super) struct TakenBack {
     /// The block that they share with the chain of then.
     pub(super) ancestor: (Height, BlockId),
     /// Blocks that left it, up to the one seen, newest first.
-    pub(super) blocks: Vec<(BlockId, Vec<EventRecord>)>,
+    pub(super) blocks: Vec<(BlockId, Arc<[EventRecord]>)>,
 }
 
 impl Journal {
     fn note(&mut self, ancestor: (Height, BlockId), removed: Vec<RemovedBlock>) {
-        let blocks: Vec<_> =
-            removed.into_iter().map(|one| (one.block.header.height, one.id, one.events)).collect();
-        self.blocks += blocks.len();
-        self.events += blocks.iter().map(|(_, _, events)| events.len()).sum::<usize>();
-        self.removals.push_back(Removal { ancestor, blocks });
-        while self.blocks > REMOVED_BLOCKS_MAX || self.events > REMOVED_EVENTS_MAX {
+        let blocks: Vec<(BlockId, Arc<[EventRecord]>)> =
+            removed.into_iter().map(|one| (one.id, one.events.into())).collect();
+        let bytes = blocks.iter().flat_map(|(_, events)| events.iter()).map(bytes_of).sum();
+        let removal = Removal { ancestor, blocks, bytes };
+        self.blocks += removal.blocks.len();
+        self.events += removal.events();
+        self.bytes += removal.bytes;
+        self.removals.push_back(removal);
+        while self.blocks > REMOVED_BLOCKS_MAX
+            || self.events > REMOVED_EVENTS_MAX
+            || self.bytes > REMOVED_BYTES_MAX
+        {
             let Some(oldest) = self.removals.pop_front() else { return };
-            self.first += 1;
             self.blocks -= oldest.blocks.len();
-            self.events -= oldest.blocks.iter().map(|(_, _, events)| events.len()).sum::<usize>();
+            self.events -= oldest.events();
+            self.bytes -= oldest.bytes;
         }
     }
 
     /// Says how a block left the chain last; `None` when that is not remembered.
     pub(super) fn taken_back(&self, block: &BlockId) -> Option<TakenBack> {
         let (removal, at) = self.removals.iter().rev().find_map(|removal| {
-            let at = removal.blocks.iter().position(|(_, id, _)| id == block)?;
+            let at = removal.blocks.iter().position(|(id, _)| id == block)?;
             Some((removal, at))
         })?;
-        let blocks = removal.blocks[..=at].iter().rev();
-        Some(TakenBack {
-            ancestor: removal.ancestor,
-            blocks: blocks.map(|(_, id, events)| (*id, events.clone())).collect(),
-        })
+        let blocks = removal.blocks[..=at].iter().rev().cloned().collect();
+        Some(TakenBack { ancestor: removal.ancestor, blocks })
     }
+}
+
+/// Returns about how much memory an event takes.
+fn bytes_of(record: &EventRecord) -> usize {
+    std::mem::size_of::<EventRecord>() + record.event.topic.len() + record.event.payload.len()
 }
 
 /// Work of the chain up to its last blocks.
@@ -217,6 +235,42 @@ impl Heads {
         if meets_own_target(&DoubleSha256, header) { Ok(()) } else { Err("it does not meet its target") }
     }
 
+    /// Checks height, target and time of a header whose parent is of the chain; of others nothing is known here. What
+    /// is wrong need not be the fault of who sent it, because not everybody knows the parent.
+    pub(super) fn check_place<S: KeyValueStore>(
+        &self,
+        chain: &Chain<S>,
+        header: &BlockHeader,
+    ) -> Result<Result<(), &'static str>, StoreError> {
+        let place = if header.parent == chain.genesis_id() {
+            (Height::ZERO, chain.genesis().time, TimestampMs::default())
+        } else {
+            let Some(height) = chain.block_height(&header.parent)? else { return Ok(Ok(())) };
+            let (Some(parent), Some(first)) = (chain.header(height)?, chain.header(Height::new(1))?) else {
+                return Ok(Ok(()));
+            };
+            if parent.id() != header.parent {
+                // It has just left the chain.
+                return Ok(Ok(()));
+            }
+            (height, parent.time, first.time)
+        };
+        let (height, time, first_time) = place;
+        // The genesis was read by the engine before.
+        let Ok(schedule) = Schedule::of(&self.rules) else { return Ok(Ok(())) };
+        let target = schedule.target_on(height, time, first_time).to_compact();
+        let fault = if header.height != height.next() {
+            Some("its height is not one more than its parent's")
+        } else if target_of(header) != Some(target) {
+            Some("its target is not what the chain demands there")
+        } else if header.time <= time {
+            Some("it is not after its parent")
+        } else {
+            None
+        };
+        Ok(fault.map_or(Ok(()), Err))
+    }
+
     /// Says whether a header may be the chain's next, so that others should see it, or the head's equal: headers
     /// that cost next to nothing are not sent on.
     pub(super) fn is_news(&self, header: &BlockHeader, head: Height) -> bool {
@@ -241,5 +295,60 @@ fn decimal(work: Work) -> String {
     match (high.iter().all(|byte| *byte == 0), <[u8; 16]>::try_from(low)) {
         (true, Ok(low)) => u128::from_be_bytes(low).to_string(),
         _ => format!("0x{}", hex::encode(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use purlin_primitives::{Event, Hash32};
+
+    fn removed(height: u64, events: usize, bytes: usize) -> RemovedBlock {
+        let header = BlockHeader {
+            chain_id: "dev".parse().unwrap(),
+            height: Height::new(height),
+            parent: BlockId::ZERO,
+            time: TimestampMs::new(height),
+            proposer: Default::default(),
+            transactions_root: Hash32::ZERO,
+            state_root: Hash32::ZERO,
+            receipts_root: Hash32::ZERO,
+            seal: Seal::Pow { target: 0x2000_ffff, nonce: 0 },
+        };
+        let event = |index: usize| EventRecord {
+            cursor: purlin_chain::EventCursor { height: Height::new(height), index: index as u32 },
+            transaction: Default::default(),
+            position: 0,
+            event: Event { app: "app".parse().unwrap(), topic: "t".into(), payload: vec![0; bytes] },
+        };
+        let events = (0..events).map(event).collect();
+        RemovedBlock { id: header.id(), block: Block { header, transactions: Vec::new() }, events }
+    }
+
+    #[test]
+    fn what_left_the_chain_is_remembered_within_bounds() {
+        let ancestor = (Height::ZERO, BlockId::ZERO);
+        let mut journal = Journal::default();
+        let few = removed(1, 2, 10);
+        let id = few.id;
+        journal.note(ancestor, vec![few, removed(2, 1, 10)]);
+        let taken = journal.taken_back(&id).unwrap();
+        assert_eq!((taken.ancestor, taken.blocks.len(), taken.blocks[0].1.len()), (ancestor, 1, 2));
+        // Large events count by their bytes.
+        for height in 3..100 {
+            journal.note(ancestor, vec![removed(height, 100, 16 * 1_024)]);
+            assert!(journal.bytes <= REMOVED_BYTES_MAX);
+        }
+        assert!(journal.taken_back(&id).is_none());
+        assert_eq!(journal.events, journal.blocks * 100);
+        assert!((10..100).contains(&journal.blocks), "{}", journal.blocks);
+        // Many empty blocks by their number.
+        for height in 100..3_000 {
+            journal.note(ancestor, vec![removed(height, 0, 0)]);
+            assert!(journal.blocks <= REMOVED_BLOCKS_MAX);
+        }
+        assert_eq!((journal.events, journal.bytes), (0, 0));
     }
 }

@@ -270,29 +270,21 @@ fn committed_record<S: KeyValueStore>(
     core: &Core<S>,
     id: TransactionId,
 ) -> Result<Option<TransactionRecord>, NodeError> {
-    let read = || -> Result<_, StoreError> {
-        let chain = &core.chain;
-        let (Some(found), Some(receipt)) = (chain.transaction(&id)?, chain.receipt(&id)?) else {
-            return Ok(None);
-        };
-        let missing = || StoreError::Corrupt {
-            place: format!("block {}", found.height),
-            detail: "it has transactions and no header".into(),
-        };
-        let header = chain.header(found.height)?.ok_or_else(missing)?;
+    let found = core.chain.inclusion(&id).map_err(|error| core.fault(error))?;
+    Ok(found.map(|found| {
+        let height = found.header.height;
         let inclusion = Inclusion {
-            height: found.height,
-            block: header.id(),
-            time: header.time,
+            height,
+            block: found.header.id(),
+            time: found.header.time,
             index: found.position,
-            receipt: receipt.receipt,
-            diagnostic: chain.diagnostic(&id)?,
-            confirmations: core.newest().get().saturating_sub(found.height.get()),
-            is_final: found.height <= *core.heights.borrow(),
+            receipt: found.receipt,
+            diagnostic: found.diagnostic,
+            confirmations: core.newest().get().saturating_sub(height.get()),
+            is_final: height <= *core.heights.borrow(),
         };
-        Ok(Some(TransactionRecord { id, transaction: found.transaction, inclusion: Some(inclusion) }))
-    };
-    read().map_err(|error| core.fault(error))
+        TransactionRecord { id, transaction: found.transaction, inclusion: Some(inclusion) }
+    }))
 }
 
 /// A block that another engine made, or that a node without key stored last, may have no certificate here.
@@ -410,10 +402,14 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
             return Ok(None);
         }
         let read = || -> Result<_, StoreError> {
-            let Some(block) = chain.block(height)? else { return Ok(None) };
+            let Some((block, receipts)) = chain.block_and_receipts(height)? else { return Ok(None) };
             let id = block.header.id();
+            if matches!(selector, BlockSelector::Id(asked) if asked != id) {
+                // It left the chain just now.
+                return Ok(None);
+            }
             let certificate = certificate_or_empty(chain.certificate(height)?, id, height);
-            Ok(Some(BlockRecord { id, receipts: chain.receipts(height)?, block, certificate }))
+            Ok(Some(BlockRecord { id, receipts, block, certificate }))
         };
         read().map_err(|error| self.fault(error))
     }
@@ -431,8 +427,9 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
             return Ok(None);
         }
         let read = || -> Result<_, StoreError> {
-            let Some(header) = self.core.chain.header(height)? else { return Ok(None) };
-            let receipts = self.core.chain.receipts(height)?;
+            let Some((header, receipts)) = self.core.chain.header_and_receipts(height)? else {
+                return Ok(None);
+            };
             let gas_used =
                 receipts.iter().fold(Gas::ZERO, |sum, receipt| sum.saturating_add(receipt.gas_used));
             Ok(Some(BlockSummary {

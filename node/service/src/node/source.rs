@@ -103,7 +103,8 @@ impl<S: KeyValueStore> Source<'_, S> {
         }
         let read = || -> Result<_, StoreError> {
             let Some(height) = self.core.chain.block_height(id)? else { return Ok(None) };
-            self.core.chain.block(height)
+            // Another block may have taken its place just now.
+            Ok(self.core.chain.block(height)?.filter(|block| block.header.id() == *id))
         };
         Ok(unless_pruned(read())?.map(Arc::new))
     }

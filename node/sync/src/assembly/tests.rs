@@ -153,6 +153,41 @@ fn assemblies_are_bounded_and_expire() {
     assert!(matches!(out[..], [AssemblyOutput::GaveUp { .. }]), "larger than a block may be");
 }
 
+#[test]
+fn what_is_only_announced_gives_way_to_what_is_needed() {
+    let id = |n: usize| BlockId::new(purlin_primitives::Hash32::new([n as u8; 32]));
+    let gave_up = |out: &[AssemblyOutput]| {
+        let blocks = out.iter().filter_map(|output| match output {
+            AssemblyOutput::GaveUp { block } => Some(*block),
+            _ => None,
+        });
+        blocks.collect::<Vec<_>>()
+    };
+    let (compact, _) = block(1);
+    let announced = compact.id();
+    let mut all = assemblies();
+    all.wanted(0, id(0), &[peer(1)]);
+    all.announced(1, &peer(1), compact.clone(), &Pool::default());
+    for n in 1..ASSEMBLIES_MAX - 1 {
+        assert_eq!(gave_up(&all.wanted(1 + n as u64, id(n), &[peer(1)])), []);
+    }
+    assert_eq!(all.len(), ASSEMBLIES_MAX);
+    // Not the oldest one, which is needed.
+    assert_eq!(gave_up(&all.wanted(100, id(200), &[peer(1)])), [announced]);
+    // Now all are needed.
+    assert_eq!(all.announced(101, &peer(1), compact.clone(), &Pool::default()), []);
+    assert_eq!(gave_up(&all.wanted(102, id(201), &[peer(1)])), [id(0)]);
+    // One that was announced first and is needed then stays like the others.
+    let mut all = assemblies();
+    all.announced(0, &peer(1), compact.clone(), &Pool::default());
+    all.wanted(1, announced, &[peer(1)]);
+    for n in 0..ASSEMBLIES_MAX as u64 {
+        let mut other = compact.clone();
+        other.header.height = Height::new(1_000 + n);
+        assert!(!gave_up(&all.announced(2 + n, &peer(1), other, &Pool::default())).contains(&announced));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -386,6 +386,10 @@ impl BlockSync {
     /// A header is wrong that is not here any more, because it was [`BlockSync::stored`].
     pub fn doubted(&mut self, now_ms: u64, peer: &PeerId, own: &Status) -> Vec<SyncOutput> {
         self.distrust(now_ms, peer, Offence::Invalid);
+        if self.slots.is_empty() {
+            // What was stored last may be of the branch that is doubted.
+            self.base = (self.head.height, self.head.id);
+        }
         self.finish(now_ms, own)
     }
 

@@ -557,6 +557,48 @@ fn a_heavier_branch_is_found_where_it_leaves_ours() {
     }
 }
 
+#[test]
+fn what_was_stored_of_a_doubted_branch_is_no_ground_to_go_on_from() {
+    let own = chain(3);
+    let mut rival = own.clone();
+    (0..5).for_each(|n| rival.push(vec![crate::testing::transaction(5, n)], 1));
+    let head = LocalHead { work: [1; 32], final_height: Height::ZERO, ..head_at(&own, 3) };
+    let own_status = Status { work: [1; 32], ..status_of(&own) };
+    let heavy = Status { work: [2; 32], ..status_of(&rival) };
+    let mut sync = BlockSync::new(options(SyncRule::Heaviest), head);
+    let mut queue: VecDeque<SyncOutput> = sync.connected(0, peer(1), &own_status).into();
+    queue.extend(sync.told(0, &peer(1), heavy.clone(), &own_status));
+    let mut stored = 0;
+    while let Some(output) = queue.pop_front() {
+        let (id, response) = match output {
+            SyncOutput::Ask { id, request: Request::Headers { from, .. }, .. } => {
+                let headers = rival.blocks.iter().skip(from.get() as usize - 1);
+                (id, Response::Headers(headers.map(|(header, _)| header.clone()).collect()))
+            }
+            SyncOutput::Ask { id, request: Request::Blocks { blocks, first }, .. } => {
+                (id, bodies(&rival, &blocks, first, false))
+            }
+            SyncOutput::Ask { .. } => continue,
+            SyncOutput::Deliver(block) => {
+                stored += 1;
+                queue.extend(sync.stored(0, &block.id, &own_status));
+                continue;
+            }
+            other => panic!("{other:?}"),
+        };
+        queue.extend(sync.answered(0, id, Ok(response), &mut Miner(&own), &own_status));
+    }
+    assert_eq!((stored, sync.base.0), (5, Height::new(8)));
+    sync.connected(0, peer(2), &own_status);
+    sync.told(0, &peer(2), heavy, &own_status);
+    let out = sync.doubted(0, &peer(1), &own_status);
+    let asks = |output: &SyncOutput| {
+        matches!(output, SyncOutput::Ask { peer: asked, request: Request::Headers { from, .. }, .. }
+            if *asked == peer(2) && *from == Height::new(4))
+    };
+    assert!(out.iter().any(asks), "{out:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

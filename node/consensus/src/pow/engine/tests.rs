@@ -4,6 +4,7 @@
 use super::*;
 use crate::pow::tree::tests::{EASIEST, child, rules, worked};
 use crate::pow::{Target, Work};
+use purlin_primitives::Seal;
 use world::World;
 
 #[path = "world.rs"]
@@ -40,7 +41,7 @@ fn a_partition_of_two_and_one_heals_to_the_heavier_branch() {
         assert_ne!(world.head(0), world.head(2));
         let work = |world: &World, node: usize| -> Work {
             let targets = world.nodes[node].chain.iter().map(|header| match header.seal {
-                purlin_primitives::Seal::Pow { target, .. } => Target::from_compact(target).unwrap().work(),
+                Seal::Pow { target, .. } => Target::from_compact(target).unwrap().work(),
                 _ => panic!(),
             });
             targets.fold(Work::ZERO, Work::plus)
@@ -91,8 +92,11 @@ fn a_fresh_node_and_one_that_restarts_catch_up() {
     let fresh = world.join(Mining::Off);
     world.restart(1);
     assert!(world.nodes[fresh].chain.is_empty());
-    world.announce(0, fresh);
-    world.settle();
+    // An answer at a time, as whoever catches up sees that there is more.
+    for _ in 0..3 {
+        world.announce(0, fresh);
+        world.settle();
+    }
     assert_eq!(world.head(fresh), world.head(0));
     let node = &world.nodes[fresh];
     assert!((2..=5).contains(&node.requests), "{} requests", node.requests);
@@ -195,6 +199,29 @@ fn what_is_deeper_than_the_window_stays() {
     );
 }
 
+#[test]
+fn a_branch_that_the_driver_cannot_go_over_to_is_left_without_blame() {
+    let mut world = World::new(2, 64);
+    world.run_until(5_000, |world| world.heights().iter().all(|height| *height >= 5));
+    world.settle();
+    world.group = vec![0, 1];
+    world.nodes[1].hash_rate = 12;
+    world.run_until(20_000, |world| world.heights()[1] > world.heights()[0] + 25);
+    world.too_large = true;
+    world.group = vec![0, 0];
+    world.nodes[1].rest();
+    let before = world.heights()[0];
+    // It goes on where it is, is not asked to try again, and holds nothing against who follows the branch.
+    world.announce(1, 0);
+    world.run_until(2_000, |world| world.heights()[0] >= before + 3);
+    world.announce(1, 0);
+    world.run_until(2_000, |world| world.heights()[0] >= before + 5);
+    let node = &world.nodes[0];
+    let left = |notice: &&PowNotice| matches!(notice, PowNotice::BranchLeft { .. });
+    assert_eq!(node.notices.iter().filter(left).count(), 1, "{:?}", node.notices);
+    assert!(node.blames.is_empty() && world.heights()[0] < world.heights()[1]);
+}
+
 fn started(mining: Mining) -> PowEngine {
     let mut engine =
         PowEngine::new(World::config(16, mining), Box::new(crate::pow::DoubleSha256), History::default())
@@ -237,8 +264,7 @@ fn an_orphan_is_kept_and_its_ancestors_are_asked_for_once() {
     let chain = chain_of(5, 1);
     let mut engine = started(Mining::Off);
     let effects = engine.handle(NOW, headers(b"a", vec![chain[4].clone()]));
-    let locator = vec![rules(0).genesis];
-    assert_eq!(effects, [Effect::Pow(PowEffect::RequestHeaders { from: b"a".to_vec(), locator })]);
+    assert_eq!(effects, [Effect::Pow(PowEffect::RequestHeaders { from: b"a".to_vec() })]);
     // The answer is of no use: there is no second question.
     assert_eq!(engine.handle(NOW, headers(b"a", vec![chain[3].clone()])), []);
     let effects = engine.handle(NOW, headers(b"b", chain[..3].to_vec()));
@@ -266,6 +292,84 @@ fn a_header_from_the_future_waits_for_its_time() {
         engine.handle(NOW, headers(b"a", vec![worked(far)]));
     }
     assert_eq!(engine.early.len(), EARLY_HEADERS_MAX);
+}
+
+fn announced(from: &[u8], header: &BlockHeader) -> Input {
+    let bytes = PowMessage::Header(Box::new(header.clone())).encode();
+    Input::Message { from: from.to_vec(), bytes }
+}
+
+fn blames(effects: &[Effect]) -> Vec<&[u8]> {
+    let peers = effects.iter().filter_map(|effect| match effect {
+        Effect::Blame { peer, .. } => Some(&peer[..]),
+        _ => None,
+    });
+    peers.collect()
+}
+
+#[test]
+fn who_passes_on_a_wrong_header_is_not_blamed_and_who_answers_with_it_is() {
+    let chain = chain_of(3, 1);
+    let mut wrong = chain[1].clone();
+    wrong.seal = Seal::Pow { target: EASIEST - 1, nonce: 0 };
+    let wrong = worked(wrong);
+    let mut engine = started(Mining::Off);
+    engine.handle(NOW, headers(b"good", vec![chain[0].clone()]));
+    assert_eq!(blames(&engine.handle(NOW, announced(b"relayer", &wrong))), [] as [&[u8]; 0]);
+    assert_eq!(blames(&engine.handle(NOW, headers(b"liar", vec![wrong.clone()]))), [b"liar"]);
+    // Kept until its parent is there, or until its time.
+    let mut engine = started(Mining::Off);
+    engine.handle(NOW, announced(b"relayer", &wrong));
+    assert_eq!(engine.orphans.len(), 1);
+    assert_eq!(blames(&engine.handle(NOW, headers(b"good", vec![chain[0].clone()]))), [] as [&[u8]; 0]);
+    let mut engine = started(Mining::Off);
+    engine.handle(NOW, headers(b"liar", vec![wrong.clone()]));
+    assert_eq!(blames(&engine.handle(NOW, headers(b"good", vec![chain[0].clone()]))), [b"liar"]);
+    // And a body that breaks a rule.
+    let invalid = |block| Input::BlockValidated { block, verdict: Verdict::Invalid { reason: "no".into() } };
+    let (relayed, answered) = (announced(b"a", &chain[0]), headers(b"b", vec![chain[0].clone()]));
+    for (inputs, expected) in [
+        (vec![relayed.clone()], [].as_slice()),
+        (vec![answered.clone()], [b"b".as_slice()].as_slice()),
+        (vec![relayed.clone(), answered.clone()], [b"b".as_slice()].as_slice()),
+        (vec![answered, relayed], [b"b".as_slice()].as_slice()),
+    ] {
+        let mut engine = started(Mining::Off);
+        let effects: Vec<Effect> = inputs.into_iter().flat_map(|input| engine.handle(NOW, input)).collect();
+        let asked =
+            |effect: &Effect| matches!(effect, Effect::Pow(PowEffect::Validate { from: Some(_), .. }));
+        assert!(effects.iter().any(asked), "{effects:?}");
+        assert_eq!(blames(&engine.handle(NOW, invalid(chain[0].id()))), expected);
+    }
+}
+
+#[test]
+fn a_miner_that_has_just_begun_raises_no_alarm_and_is_followed_later() {
+    let mut world = World::new(1, 8);
+    world.run_until(5_000, |world| world.heights()[0] >= 20);
+    world.nodes[0].rest();
+    let now = TimestampMs::new(world.now);
+    let young = chain_of(2, 7);
+    let next = {
+        let node = &world.nodes[0];
+        let time = TimestampMs::new(node.head().time.get() + 1_000);
+        let tree = node.engine.headers();
+        let target = tree.next_target(tree.head_entry());
+        worked(node.next_header(node.head().height.next(), time, Seal::Pow { target, nonce: 0 }, 0))
+    };
+    let engine = &mut world.nodes[0].engine;
+    let alarm = |effects: &[Effect]| {
+        let report = |effect: &Effect| {
+            matches!(effect, Effect::Report(Notice::Pow(PowNotice::FinalBranchRefused { .. })))
+        };
+        effects.iter().any(report)
+    };
+    assert!(!alarm(&engine.handle(now, announced(b"young", &young[1]))));
+    // What it says is its chain is another matter, until it follows this one.
+    assert!(alarm(&engine.handle(now, headers(b"young", young.clone()))));
+    assert!(!alarm(&engine.handle(now, headers(b"young", young.clone()))));
+    engine.handle(now, announced(b"young", &next));
+    assert!(engine.headers().get(&next.id()).is_some() && engine.reported.is_empty());
 }
 
 #[test]
@@ -300,7 +404,7 @@ fn miners_work_on_the_head_and_are_told_when_it_moves() {
     let other = chain_of(1, 1).remove(0);
     let mut world_header = other.clone();
     world_header.transactions_root = purlin_primitives::Block::transactions_root(&[]);
-    world_header.seal = purlin_primitives::Seal::Pow { target: EASIEST, nonce: 0 };
+    world_header.seal = Seal::Pow { target: EASIEST, nonce: 0 };
     let proposal = |header: &BlockHeader| crate::port::Proposal {
         id: header.id(),
         header: header.clone(),

@@ -38,6 +38,8 @@ pub(super) struct World {
     headers: BTreeMap<BlockId, BlockHeader>,
     pub(super) withheld: BTreeSet<BlockId>,
     pub(super) invalid: BTreeSet<BlockId>,
+    /// Whether reorganisations are more than a driver can do.
+    pub(super) too_large: bool,
     pub(super) window: u64,
     salt: u64,
 }
@@ -51,6 +53,7 @@ impl World {
             headers: BTreeMap::new(),
             withheld: BTreeSet::new(),
             invalid: BTreeSet::new(),
+            too_large: false,
             window,
             salt: 0,
         };
@@ -180,7 +183,7 @@ impl World {
         one != other && self.group[one] == self.group[other]
     }
 
-    /// Tells a node what a peer says is its head.
+    /// Tells a node what a peer gives as its head.
     pub(super) fn announce(&mut self, from: usize, to: usize) {
         if let Some(header) = self.nodes[from].chain.last().cloned() {
             let headers = vec![header];
@@ -233,6 +236,10 @@ impl World {
                 node.inputs.push_back(Input::Committed { head, header, validators: Default::default() });
             }
             Effect::Pow(PowEffect::Reorganize { ancestor, branch }) => {
+                if self.too_large {
+                    node.inputs.push_back(Input::Pow(PowInput::Stayed));
+                    return;
+                }
                 let depth = node.chain.len() as u64 - ancestor.get();
                 assert!(depth <= self.window, "deeper than the window: {depth}");
                 node.chain.truncate(ancestor.get() as usize);
@@ -240,24 +247,18 @@ impl World {
                 let head = node.head().id;
                 node.inputs.push_back(Input::Pow(PowInput::Reorganized { head }));
             }
-            Effect::Pow(PowEffect::RequestHeaders { from, locator }) => {
+            Effect::Pow(PowEffect::RequestHeaders { from }) => {
                 node.requests += 1;
                 let peer = usize::from(from[0]);
                 if !reached.contains(&peer) {
                     return;
                 }
-                let chain = &self.nodes[peer].chain;
-                let known = |id: &BlockId| {
-                    if *id == rules(0).genesis {
-                        Some(0)
-                    } else {
-                        chain.iter().position(|h| h.id() == *id).map(|i| i + 1)
-                    }
-                };
-                let start = locator.iter().find_map(known);
-                let headers = start.map_or(Vec::new(), |start| {
-                    chain[start..].iter().take(HEADERS_PER_ANSWER_MAX).cloned().collect()
-                });
+                // From where the chains part, or else from where this one is final.
+                let lowest = node.engine.headers().final_height().get() as usize;
+                let (own, chain) = (&self.nodes[at].chain, &self.nodes[peer].chain);
+                let common = own.iter().zip(chain).take_while(|(one, other)| one == other).count();
+                let headers = chain.iter().skip(common.max(lowest)).take(HEADERS_PER_ANSWER_MAX);
+                let headers = headers.cloned().collect();
                 self.nodes[at].inputs.push_back(Input::Pow(PowInput::Headers { from, headers }));
             }
             Effect::Publish(Announcement::Message { bytes }) => {

@@ -61,7 +61,8 @@ pub(in crate::pow) fn child(tree: &HeaderTree, parent: &BlockId, after_ms: u64, 
 }
 
 fn insert(tree: &mut HeaderTree, header: &BlockHeader) -> Inserted {
-    tree.insert(&DoubleSha256, header, NOW, Some(b"peer"), Body::Unknown)
+    let from = Source { peer: b"peer".to_vec(), answers: true };
+    tree.insert(&DoubleSha256, header, NOW, Some(&from), Body::Unknown)
 }
 
 /// Adds a branch of `count` headers and returns their ids.
@@ -260,15 +261,14 @@ fn a_tree_of_the_end_of_the_chain_judges_as_the_whole() {
 }
 
 #[test]
-fn a_locator_is_short_and_reaches_the_bottom() {
-    let mut tree = tree(256);
-    let chain = grow(&mut tree, genesis(), 300, 1_000, 1);
-    chain.iter().for_each(|id| drop(tree.set_head(*id)));
-    let locator = tree.locator();
-    assert_eq!(locator[..5], chain[295..].iter().rev().copied().collect::<Vec<_>>());
-    assert!(locator.len() < 20, "{}", locator.len());
-    let lowest = tree.active.first_key_value().unwrap().1;
-    assert_eq!(locator[locator.len() - 2..], [*lowest, genesis()]);
+fn an_invalid_block_is_remembered_longer_than_what_stood_on_it() {
+    let mut tree = tree(20);
+    let branch = grow(&mut tree, genesis(), INVALID_MAX + 10, 1_000, 1);
+    let root = *tree.get(&branch[0]).unwrap().header.clone().unwrap();
+    let next = *tree.get(&branch[1]).unwrap().header.clone().unwrap();
+    assert_eq!(tree.invalidate(&branch[0]).len(), INVALID_MAX + 10);
+    assert_eq!(insert(&mut tree, &root), Inserted::Refused(HeaderFault::Invalid));
+    assert_eq!(insert(&mut tree, &next), Inserted::Refused(HeaderFault::Invalid));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! become the chain, one on top of it or a whole branch in its place. A block is final, and waiting clients are told,
 //! when as many blocks as the genesis says lie on top of it.
 
+mod hold;
+
 use purlin_chain::{ChainError, CommittedBlock, Reorganized};
 use purlin_consensus::pow::{PowEffect, PowInput, PowNotice};
 use purlin_consensus::{Input, Proposal, Verdict};
@@ -12,6 +14,7 @@ use purlin_state::KeyValueStore;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use self::hold::Hold;
 use super::super::core::Core;
 use super::super::heads::{Candidate, Heads};
 use super::super::mining::Miner;
@@ -85,6 +88,7 @@ struct Wanted {
 /// What a driver keeps for proof of work.
 pub(in crate::node) struct PowDriver {
     miner: Box<dyn Miner>,
+    hold: Hold,
     templates: VecDeque<Arc<Candidate>>,
     bodies: Bodies,
     /// Whose body is not here.
@@ -102,6 +106,7 @@ impl PowDriver {
     pub(in crate::node) fn new(miner: Box<dyn Miner>, confirmed: Height) -> Self {
         Self {
             miner,
+            hold: Hold::default(),
             templates: VecDeque::new(),
             bodies: Bodies::default(),
             wanted: BTreeMap::new(),
@@ -179,9 +184,18 @@ impl<S: KeyValueStore> Driver<S> {
                 let mut candidates = heads.candidates.lock();
                 blocks.iter().for_each(|block| drop(candidates.remove(block)));
             }
-            PowEffect::Mine { header } => self.pow()?.miner.mine(*header),
+            PowEffect::Mine { header } => {
+                let (behind, head) = (core.sync.lock().is_some(), core.head.read().time);
+                let pow = self.pow()?;
+                if behind && pow.hold.holds(&header, head, heads.rules.block_time_ms) {
+                    // The engine has it built again soon.
+                    pow.miner.stop();
+                } else {
+                    pow.miner.mine(*header);
+                }
+            }
             PowEffect::StopMining => self.pow()?.miner.stop(),
-            PowEffect::RequestHeaders { from, .. } => {
+            PowEffect::RequestHeaders { from } => {
                 self.parts.outbox.put(Outgoing::WantHeaders { from });
             }
         }
@@ -245,6 +259,15 @@ impl<S: KeyValueStore> Driver<S> {
                 }
             }
             PowMessage::Reorganized(reorganized) => self.reorganized(*reorganized)?,
+            PowMessage::TooLarge { ancestor, reason } => {
+                tracing::error!(
+                    %ancestor, reason,
+                    "there is a heavier branch that this node cannot go over to; it stays on its own. To follow the \
+                     heavier branch, start it anew with an empty data folder"
+                );
+                self.pow()?.reorganizing = false;
+                self.inputs.push_back(Input::Pow(PowInput::Stayed));
+            }
         }
         Ok(())
     }
@@ -434,6 +457,9 @@ pub(super) fn report(notice: &PowNotice) {
                 "a peer follows a branch that leaves this node's chain below where it is final; this node stays. If \
                  most others follow that branch, set this node up anew: it is on the wrong one"
             );
+        }
+        PowNotice::BranchLeft { ancestor, block } => {
+            tracing::warn!(%ancestor, %block, "the engine leaves a heavier branch alone");
         }
         PowNotice::Reorganized { ancestor, removed, added } => {
             tracing::info!(%ancestor, removed, added, "the engine follows another branch");

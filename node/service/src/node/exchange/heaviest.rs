@@ -4,13 +4,15 @@
 //! fit, from where its chain leaves this node's; and by the plan, which compares work and fetches bodies in bulk.
 
 use purlin_consensus::Input;
-use purlin_consensus::pow::{HEADERS_PER_ANSWER_MAX, MESSAGE_BYTES_MAX, PowInput, PowMessage};
+use purlin_consensus::pow::{
+    HEADERS_PER_ANSWER_MAX, MESSAGE_BYTES_MAX, PowInput, PowMessage, VALIDATIONS_MAX,
+};
 use purlin_primitives::{Block, BlockHeader, BlockId, Height};
 use purlin_state::KeyValueStore;
 use purlin_sync::limits::HEADERS_MAX;
 use purlin_sync::{
-    CertifiedHeader, CompactBlock, GossipVerdict, HeaderCheck, Offence, PeerId, Request, RequestFailure,
-    RequestId, Response, SyncOutput, SyncProgress,
+    ASSEMBLIES_MAX, CertifiedHeader, CompactBlock, GossipVerdict, HeaderCheck, Offence, PeerId, Request,
+    RequestFailure, RequestId, Response, SyncOutput, SyncProgress,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,6 +27,7 @@ const BACK_FACTOR: u64 = 4;
 const GIVERS_MAX: usize = 1_024;
 
 const _: () = assert!(HEADERS_MAX <= HEADERS_PER_ANSWER_MAX, "the engine takes a whole answer");
+const _: () = assert!(ASSEMBLIES_MAX >= 2 * VALIDATIONS_MAX, "announced blocks have room beside wanted ones");
 
 /// A question for headers.
 struct Asked {
@@ -43,22 +46,39 @@ pub(super) struct Heaviest {
 
 impl<S: KeyValueStore> Exchange<S> {
     /// Gives an announced header to the engine, and says whether to pass it on.
-    pub(super) fn take_header(&mut self, from: &PeerId, bytes: Vec<u8>) -> GossipVerdict {
-        let Some(heads) = &self.core.heads else { return GossipVerdict::Ignore };
+    pub(super) fn take_header(&mut self, from: &PeerId, bytes: Vec<u8>) -> Result<GossipVerdict, Halt> {
+        let Some(heads) = &self.core.heads else { return Ok(GossipVerdict::Ignore) };
         if bytes.len() > MESSAGE_BYTES_MAX {
-            return GossipVerdict::Reject;
+            return Ok(GossipVerdict::Reject);
         }
-        let Ok(PowMessage::Header(header)) = borsh::from_slice(&bytes) else { return GossipVerdict::Reject };
+        let Ok(PowMessage::Header(header)) = borsh::from_slice(&bytes) else {
+            return Ok(GossipVerdict::Reject);
+        };
         if let Err(reason) = self.check_announced(&header) {
             tracing::debug!(%from, reason, "a peer announced a wrong header");
-            return GossipVerdict::Reject;
+            return Ok(GossipVerdict::Reject);
+        }
+        if !self.fits(from, &header)? {
+            return Ok(GossipVerdict::Ignore);
         }
         let head = self.core.head.read().height;
         let verdict = if heads.is_news(&header, head) { GossipVerdict::Relay } else { GossipVerdict::Ignore };
         // A full queue drops it; the plan finds the branch by its work.
         let input = Input::Message { from: from.as_bytes().to_vec(), bytes };
         drop(self.core.messages.try_send(Message::Input(input)));
-        verdict
+        Ok(verdict)
+    }
+
+    /// Says whether an announced header is what its parent demands, or nothing is known of that. It is not held against
+    /// who sent it on, who may know less.
+    fn fits(&self, from: &PeerId, header: &BlockHeader) -> Result<bool, Halt> {
+        let Some(heads) = &self.core.heads else { return Ok(false) };
+        let place = heads.check_place(&self.core.chain, header);
+        let fits = place.map_err(|error| Halt(error.to_string()))?;
+        if let Err(reason) = fits {
+            tracing::debug!(%from, reason, "a peer sent on a header that breaks a rule");
+        }
+        Ok(fits.is_ok())
     }
 
     fn check_announced(&self, header: &BlockHeader) -> Result<(), &'static str> {
@@ -80,7 +100,7 @@ impl<S: KeyValueStore> Exchange<S> {
             return Ok(GossipVerdict::Reject);
         }
         let head = self.core.head.read().height;
-        if !heads.is_news(&compact.header, head) {
+        if !heads.is_news(&compact.header, head) || !self.fits(from, &compact.header)? {
             return Ok(GossipVerdict::Ignore);
         }
         let id = compact.id();
@@ -215,7 +235,7 @@ impl<S: KeyValueStore> Exchange<S> {
         }
     }
 
-    /// Holds a wrong header against who sent it.
+    /// Holds a wrong header against who gave it as one of its chain.
     pub(super) fn blame(&mut self, now_ms: u64, peer: Vec<u8>, reason: &str) -> Result<(), Halt> {
         let Some(peer) = PeerId::new(peer) else { return Ok(()) };
         tracing::debug!(%peer, reason, "a peer sent what no honest node sends");

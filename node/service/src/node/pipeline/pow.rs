@@ -33,6 +33,8 @@ pub(in crate::node) enum PowMessage {
     BadBody { block: BlockId, reason: String },
     /// The chain went over to another branch.
     Reorganized(Box<Reorganized>),
+    /// The chain stays as it was: going over to the branch takes more memory than a node may use for it.
+    TooLarge { ancestor: Height, reason: String },
 }
 
 /// What only proof of work has the builder do.
@@ -271,6 +273,11 @@ pub(super) fn reorganize<S: KeyValueStore>(
         Ok(reorganized) => {
             sealed.set(core.chain.head().height);
             let message = PowMessage::Reorganized(Box::new(reorganized));
+            core.messages.send(Message::Pow(message)).map_err(drop)
+        }
+        // Nothing has changed. A node that stopped would meet the same branch after its next start.
+        Err(error @ ChainError::ReorganizationTooLarge { .. }) => {
+            let message = PowMessage::TooLarge { ancestor, reason: error.to_string() };
             core.messages.send(Message::Pow(message)).map_err(drop)
         }
         Err(error) => {

@@ -82,17 +82,20 @@ pub(super) fn unstable<S: KeyValueStore>(
     for _ in 0..TRIES_MAX {
         // A reorganisation takes back the head, so whoever finds it in place afterwards has read of one branch.
         let head = core.chain.head();
+        // Whether the driver has noted what left the chain up to here; asked before looking for it.
+        let told = core.head.read().block == head.block;
         let gone = match after.block {
             Some(block) if id_at(core, after.height)? != Some(block) => Some(block),
             _ => None,
         };
         let answer = match gone {
-            Some(block) => match heads.journal.lock().taken_back(&block) {
+            Some(block) => match taken_back(heads, &block) {
                 Some(taken) => removed(&taken, filter, after, limit),
-                // The driver has not been told yet, or it is long ago.
-                None if core.head.read().block != head.block => {
-                    EventRecords { events: Vec::new(), next: after, more: false }
-                }
+                // Another reorganisation came in between.
+                None if id_at(core, head.height)? != Some(head.block) => continue,
+                // The driver tells of the change of the head when it has noted it.
+                None if !told => EventRecords { events: Vec::new(), next: after, more: false },
+                // Long ago, or never.
                 None => return Err(NodeError::CursorGone { height: after.height, block }),
             },
             None => on(core, filter, after, limit)?,
@@ -103,6 +106,10 @@ pub(super) fn unstable<S: KeyValueStore>(
     }
     // The next change of the head wakes whoever waits.
     Ok(EventRecords { events: Vec::new(), next: after, more: true })
+}
+
+fn taken_back(heads: &Heads, block: &BlockId) -> Option<TakenBack> {
+    heads.journal.lock().taken_back(block)
 }
 
 fn id_at<S: KeyValueStore>(core: &Core<S>, height: Height) -> Result<Option<BlockId>, NodeError> {
