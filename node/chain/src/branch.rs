@@ -120,7 +120,7 @@ impl<S: KeyValueStore> Chain<S> {
             time: block.header.time,
             state_root: branch.tree.root(&version),
             receipts_root: Receipt::root(&executed.receipts),
-            transactions: branch.head.transactions + block.transactions.len() as u64,
+            transactions: branch.head.transactions.saturating_add(block.transactions.len() as u64),
             ..branch.head
         };
         branch.version = version;

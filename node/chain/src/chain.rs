@@ -25,7 +25,7 @@ use crate::write;
 pub const WINDOW_BLOCKS_DEFAULT: u64 = 256;
 
 /// Most blocks that may be sealed and not committed; each keeps its changes in memory.
-pub const WAITING_BLOCKS_MAX: usize = 4;
+pub const WAITING_BLOCKS_MAX: usize = purlin_state::UNWRITTEN_HEIGHTS_MAX as usize;
 
 /// Smallest window. What a block makes obsolete must be stored before a later block looks for it to remove it,
 /// so the window is longer than the queue of blocks that wait to be stored.

@@ -7,6 +7,7 @@ use purlin_state::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::chain::Chain;
 use crate::error::ChainError;
@@ -23,6 +24,9 @@ pub const SORTED_BYTES_MAX: usize = 64 << 20;
 pub struct StateChunks<S> {
     tree: MerkleTree<Arc<S>>,
     version: TreeVersion,
+    height: Height,
+    /// Of the chain, set before anything older is removed.
+    oldest_state: Arc<AtomicU64>,
     state: Arc<dyn StateReader>,
     sorted_bytes_max: usize,
     sorted: Sorted,
@@ -63,7 +67,9 @@ impl<S: KeyValueStore> Chain<S> {
         }
         let tree = MerkleTree::new(self.store.clone());
         let version = tree.open(height)?.ok_or_else(pruned)?;
-        Ok(StateChunks { tree, version, state, sorted_bytes_max, sorted: Sorted::default() })
+        let oldest_state = self.oldest_state.clone();
+        let sorted = Sorted::default();
+        Ok(StateChunks { tree, version, height, oldest_state, state, sorted_bytes_max, sorted })
     }
 }
 
@@ -74,20 +80,28 @@ impl<S: KeyValueStore> StateChunks<S> {
     }
 
     /// Returns entries from the key hash `from` on and not above `to`, as many as `limits` allow, with their proof.
+    ///
+    /// # Errors
+    /// [`StoreError::Pruned`] when the chain has gone on too far.
     pub fn chunk(
         &mut self,
         from: &Hash32,
         to: &Hash32,
         limits: RangeLimits,
     ) -> Result<RangeChunk, ChainError> {
-        let Self { tree, version, state, sorted_bytes_max, sorted } = self;
+        let Self { tree, version, height, oldest_state, state, sorted_bytes_max, sorted } = self;
         let mut lookup = |hash: &Hash32| {
             if !sorted.covers(hash) {
                 *sorted = Sorted::read(state.clone(), *hash, *sorted_bytes_max)?;
             }
             Ok(sorted.entries.get(hash).cloned())
         };
-        Ok(tree.prove_range(version, from, to, limits, &mut lookup)?)
+        tree.prove_range(version, from, to, limits, &mut lookup).map_err(|error| {
+            // Pruning may have overtaken a long walk: then what looks like damage is not. The head does not say so
+            // before the batch that removes is visible.
+            let (height, oldest) = (*height, Height::new(oldest_state.load(Ordering::SeqCst)));
+            if height < oldest { StoreError::Pruned { height, oldest }.into() } else { error.into() }
+        })
     }
 }
 

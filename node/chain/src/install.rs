@@ -43,7 +43,7 @@ pub enum Contents {
     Empty,
     /// A chain.
     Chain,
-    /// A snapshot that is not complete, with the progress that was recorded last.
+    /// A snapshot that is not complete, with the progress that was recorded last; empty while it is being removed.
     Unfinished(Vec<u8>),
 }
 
@@ -155,6 +155,12 @@ impl<S: KeyValueStore> Installation<S> {
 
     /// Removes everything: the store is as if it were new.
     pub fn discard(&self) -> Result<(), ChainError> {
+        if self.store.get(Column::Meta, records::META_SNAPSHOT)?.is_some() {
+            // From here on the progress is not true. After a crash, what does not decode is begun anew.
+            let mut batch = WriteBatch::default();
+            batch.put(Column::Meta, records::META_SNAPSHOT, []);
+            self.store.write(batch, Durability::Synced)?;
+        }
         for column in [Column::Values, Column::AppCode, Column::TreeNodes] {
             open::clear(&*self.store, column)?;
         }

@@ -9,7 +9,8 @@ use purlin_chain::{
 };
 use purlin_primitives::{Hash32, Height};
 use purlin_state::{
-    Fault, FaultStore, KeyValueStore, MemoryStore, RangeChunk, RangeLimits, StateReader, StoreError,
+    Column, Durability, Fault, FaultStore, FlatState, KeyValueStore, MemoryStore, RangeChunk, RangeLimits,
+    StateReader, StoreError, WriteBatch,
 };
 use std::sync::Arc;
 
@@ -184,6 +185,86 @@ fn an_installation_survives_a_power_cut_at_every_write() {
                 break;
             }
         }
+    }
+}
+
+/// After a crash in the middle of removing, the progress said that entries are there which were gone.
+#[test]
+fn a_crash_while_a_snapshot_is_removed_leaves_no_progress_that_is_not_true() {
+    let full = grown(3, 14);
+    for fault in [Fault::PowerCut, Fault::PowerCutAfterWriting] {
+        for n in 0.. {
+            let disk = Store::default();
+            let installation = Installation::new(disk.clone(), genesis()).unwrap();
+            installation.begin(b"begun").unwrap();
+            for chunk in chunks(&full, Height::new(12), usize::MAX) {
+                installation.store(chunk.entries, b"stored").unwrap();
+            }
+            let before = disk.dump();
+            let store = Arc::new(FaultStore::new(disk.clone()));
+            store.fail_write(n, fault);
+            let done = Installation::new(store, genesis()).unwrap().discard().is_ok();
+            match Installation::look(&*disk, &genesis()).unwrap() {
+                Contents::Chain => panic!("it never was one"),
+                Contents::Empty => assert_eq!(disk.dump(), []),
+                Contents::Unfinished(progress) if progress.is_empty() => {
+                    install(disk.clone(), &full, Height::new(12)).unwrap();
+                }
+                Contents::Unfinished(progress) => {
+                    assert_eq!((progress, disk.dump()), (b"stored".to_vec(), before), "write {n}");
+                }
+            }
+            if done {
+                assert!(n > 2);
+                break;
+            }
+        }
+    }
+}
+
+/// Nothing proves how many transactions a snapshot says there were; the largest number stopped the node at its first block.
+#[test]
+fn a_snapshot_may_claim_any_number_of_transactions() {
+    let full = grown(1, 14);
+    let (at, store) = (Height::new(12), Store::default());
+    let installation = Installation::new(store.clone(), genesis()).unwrap();
+    installation.begin(b"0").unwrap();
+    for chunk in chunks(&full, at, usize::MAX) {
+        installation.store(chunk.entries, b"more").unwrap();
+    }
+    let claimed = Foundation { transactions: u64::MAX - 1, ..foundation(&full, at) };
+    installation.finish(claimed).unwrap();
+    let joined = open(store);
+    let count: usize = (0..4).map(|_| append(&joined, 1).unwrap().block.transactions.len()).sum();
+    assert!(count > 1);
+    assert_eq!(joined.head().transactions, u64::MAX);
+}
+
+/// Between the write that removes nodes and the new head, a walk that pruning has overtaken looked like damage, which
+/// stops a node.
+#[test]
+fn a_walk_that_pruning_overtakes_is_told_so_before_the_head_moves() {
+    for seed in 1..=5 {
+        let store = Arc::new(FaultStore::new(Store::default()));
+        let chain = open(store.clone());
+        (0..20).for_each(|_| drop(append(&chain, seed).unwrap()));
+        let height = chain.head().oldest_proof;
+        // The entries of that height, wherever they come from: only the tree is pruned here.
+        let mut batch = WriteBatch::default();
+        for (key, value) in read_all(&*chain.state_at(height).unwrap()) {
+            batch.put(Column::of_state(&key), key, value);
+        }
+        let entries = Arc::new(MemoryStore::new());
+        entries.write(batch, Durability::Synced).unwrap();
+        let mut source = chain.chunks(height, Arc::new(FlatState::new(entries))).unwrap();
+        // Everything is written, and the head stays where it was.
+        store.fail_write(0, Fault::FailedAfterWriting);
+        append(&chain, seed).unwrap_err();
+        assert_eq!(chain.head().oldest_proof, height);
+        let (from, to) = (Hash32::new([0; 32]), Hash32::new([255; 32]));
+        let everything = RangeLimits { entries_max: usize::MAX, bytes_max: usize::MAX };
+        let error = source.chunk(&from, &to, everything).unwrap_err();
+        assert!(matches!(error, ChainError::Store(StoreError::Pruned { .. })), "seed {seed}: {error}");
     }
 }
 

@@ -5,11 +5,11 @@ mod common;
 
 use common::{balance, commit, fixture, fixture_with, height, settings, transfer};
 use purlin_api::SyncState;
-use purlin_primitives::{Height, PosRules};
+use purlin_primitives::{ConsensusRules, Height, PosRules};
 use purlin_rpc::{BlockSelector, NodeError};
 use purlin_service::{
-    Checkpoint, Examination, Level, Node, Settings, SnapshotError, SnapshotFileError, SyncMethod,
-    create_snapshot, doctor, join_home, restore_snapshot,
+    Checkpoint, Examination, Level, NewChain, Node, Settings, SnapshotError, SnapshotFileError, SyncMethod,
+    create_snapshot, development_pow_rules, doctor, join_home, restore_snapshot,
 };
 use std::path::Path;
 use std::time::Duration;
@@ -236,6 +236,25 @@ async fn a_node_without_anybody_who_has_a_snapshot_replays() {
     stop(network.validator).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_proof_of_work_has_no_snapshots() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(&directory.path().join("node"));
+    let mut chain =
+        NewChain::development("dev".parse().unwrap(), purlin_primitives::TimestampMs::new(1_700_000_000_000));
+    chain.parameters.consensus = ConsensusRules::Pow(development_pow_rules(1));
+    join_home(&settings.home, &chain.genesis_of(Vec::new()), None, &[]).unwrap();
+    settings.network_sync = SyncMethod::Snapshot;
+    let error = Node::start(&settings, |_| None).await.unwrap_err().to_string();
+    assert!(error.contains("proof of work") && error.contains("`network.sync` to `replay`"), "{error}");
+    let file = directory.path().join("file");
+    let error = create_snapshot(&settings, &file, None, |_| {}).unwrap_err();
+    assert!(matches!(error, SnapshotError::ProofOfWork), "{error}");
+    let error = restore_snapshot(&settings, &file, None, |_| {}).unwrap_err();
+    assert!(matches!(error, SnapshotError::ProofOfWork), "{error}");
+    assert!(!settings.home.data().exists());
+}
+
 fn files(folder: &Path) -> Vec<std::ffi::OsString> {
     let mut names: Vec<_> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -311,10 +330,14 @@ async fn snapshots_go_through_files_and_every_byte_is_checked() {
         "{error}"
     );
 
+    // A home without a chain has no snapshot, and stays one in which a chain can begin.
+    let none = create_snapshot(&joins, &folder.join("none"), None, |_| {}).unwrap_err();
+    assert!(matches!(none, SnapshotError::NoChain { .. }), "{none}");
+    assert!(!joins.home.data().exists() && !folder.join("none").exists());
     for (file, checkpoint) in [(&stopped, None), (&running, None), (&stopped, Some(made.checkpoint))] {
         let restored = restore_snapshot(&joins, file, checkpoint, |_| {}).unwrap();
         let again = restore_snapshot(&joins, file, None, |_| {}).unwrap_err();
-        assert!(again.to_string().contains("there is a chain here already"), "{again}");
+        assert!(matches!(again, SnapshotError::NotEmpty { .. }), "{again}");
         let node = start(&joins).await;
         assert_eq!(node.api().status().height, restored.height);
         if file == &stopped {

@@ -23,6 +23,6 @@ pub use reader::{Changes, Entry, Order, StateReader};
 pub use store::{Column, Durability, FORMAT_VERSION, KeyValueStore, StoreError, WriteBatch, WriteOperation};
 pub use tree::{
     CACHED_CHILDREN_MAX, MerkleTree, ProofLeaf, RANGE_STEPS_MAX, RangeChunk, RangeError, RangeLimits,
-    RangeStep, StateTree, TreeProof, TreeProofError, TreeVersion, key_hash,
+    RangeStep, StateTree, TreeProof, TreeProofError, TreeVersion, UNWRITTEN_HEIGHTS_MAX, key_hash,
 };
 pub use turnover::{Turnover, TurnoverError};

@@ -38,9 +38,10 @@ pub use network::{
 pub use requests::{Planner, RequestIds};
 pub use serve::{Answer, BlockSource, BodySlice, Budget, Server, SourceError};
 pub use snapshot::{
-    Distrust, HANDOVER_BYTES_MAX, HANDOVERS_MAX, SNAPSHOT_CHUNK_LIMITS, SNAPSHOT_FAILURES_MAX,
-    SNAPSHOT_PAUSE_MS, SNAPSHOT_PEERS_MAX, SNAPSHOT_SPANS, SNAPSHOT_TIMEOUT_MS, SnapshotHead,
-    SnapshotManifest, SnapshotOutput, SnapshotProgress, SnapshotSync, SnapshotTrust, chunk_after,
+    Distrust, HANDOVER_BYTES_MAX, HANDOVERS_MAX, SNAPSHOT_CHOICE_MS, SNAPSHOT_CHUNK_LIMITS,
+    SNAPSHOT_FAILURES_MAX, SNAPSHOT_PACE_CHUNKS_MIN, SNAPSHOT_PACE_MS, SNAPSHOT_PAUSE_MS, SNAPSHOT_PEERS_MAX,
+    SNAPSHOT_SPANS, SNAPSHOT_TIMEOUT_MS, SNAPSHOTS_ABANDONED_MAX, SnapshotHead, SnapshotManifest,
+    SnapshotOptions, SnapshotOutput, SnapshotProgress, SnapshotSync, SnapshotTrust, chunk_after,
     decode_chunk, encode_chunk, snapshot_spans,
 };
 pub use transactions::{

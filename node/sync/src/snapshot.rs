@@ -4,16 +4,21 @@
 //! header that must be trusted; [`SnapshotTrust`] decides that. Each chunk is then proven by itself against the root,
 //! whoever sends it, in any order. What is stored can be resumed after a restart from [`SnapshotProgress`].
 
-use std::collections::BTreeMap;
+mod choice;
+mod manifest;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use purlin_primitives::{BlockHeader, BlockId, Certificate, ChainId, Hash32, Height, TimestampMs};
+use purlin_primitives::{ChainId, Hash32, Height};
 use purlin_state::{Entry, RangeChunk, RangeLimits};
+
+pub use manifest::{SnapshotHead, SnapshotManifest};
 
 use crate::blocks::HeaderFault;
 use crate::codec::{self, DecodeError};
-use crate::limits::{SNAPSHOT_CHUNK_BYTES_MAX, SNAPSHOT_MANIFEST_BYTES_MAX};
-use crate::message::{CertifiedHeader, Request, Response};
+use crate::limits::SNAPSHOT_CHUNK_BYTES_MAX;
+use crate::message::{Request, Response};
 use crate::network::{Offence, PeerId, RequestFailure, RequestId};
 use crate::requests::{Planner, RequestIds};
 use crate::trust::TrustProblem;
@@ -26,7 +31,17 @@ pub const SNAPSHOT_TIMEOUT_MS: u64 = 20_000;
 pub const SNAPSHOT_PAUSE_MS: u64 = 5_000;
 /// Failures after which a peer is taken for one that does not have the snapshot.
 pub const SNAPSHOT_FAILURES_MAX: u32 = 3;
-/// Most peers that are asked.
+/// Time from the first manifest to the choice among those that came until then, in milliseconds. Whoever answers first
+/// must not decide alone what this node believes.
+pub const SNAPSHOT_CHOICE_MS: u64 = 3_000;
+/// Time in which [`SNAPSHOT_PACE_CHUNKS_MIN`] chunks must be stored, in milliseconds.
+pub const SNAPSHOT_PACE_MS: u64 = 120_000;
+/// Chunks without which a snapshot that some peers do not have is given up: its only holder may give just enough not to
+/// be dropped.
+pub const SNAPSHOT_PACE_CHUNKS_MIN: u32 = 8;
+/// Most snapshots that are remembered as given up; the oldest is forgotten.
+pub const SNAPSHOTS_ABANDONED_MAX: usize = 64;
+/// Most peers that are asked. Each may offer a manifest, which is kept until the choice.
 pub const SNAPSHOT_PEERS_MAX: usize = 64;
 /// Most handovers in a manifest; one for each change of the validators since the trusted ones.
 pub const HANDOVERS_MAX: usize = 4_096;
@@ -36,85 +51,14 @@ pub const SNAPSHOT_CHUNK_LIMITS: RangeLimits = RangeLimits { entries_max: 4_096,
 /// Largest handover, in bytes.
 pub const HANDOVER_BYTES_MAX: usize = 128 * 1024;
 
-/// Describes a snapshot and shows which block it follows.
-#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct SnapshotManifest {
-    /// The block whose state it is.
-    pub header: BlockHeader,
-    /// Its certificate under proof of stake.
-    #[borsh(deserialize_with = "codec::certificate")]
-    pub certificate: Option<Certificate>,
-    /// The block after it, whose header names the roots of the state and the receipts that the first left behind.
-    pub next: CertifiedHeader,
-    /// Transactions since the genesis. A claim: nothing proves it.
-    pub transactions: u64,
-    /// For [`SnapshotTrust`]: what leads from the validators trusted at first to those that signed `next`. Under proof
-    /// of stake an encoded [`Turnover`](purlin_state::Turnover) for each epoch of the unbonding period, oldest first.
-    #[borsh(deserialize_with = "codec::pieces::<_, { HANDOVERS_MAX }, { HANDOVER_BYTES_MAX }>")]
-    pub handovers: Vec<Vec<u8>>,
-}
-
-impl SnapshotManifest {
-    /// Returns the bytes for [`Response::SnapshotManifest`].
-    pub fn encode(&self) -> Vec<u8> {
-        codec::encode(self)
-    }
-
-    /// Reads what a peer sent.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::decode(bytes, SNAPSHOT_MANIFEST_BYTES_MAX)
-    }
-
-    /// Says whether the two headers follow each other on this chain and the certificates are about them. Whose
-    /// signatures those are is not looked at.
-    pub fn is_consistent(&self, chain_id: &ChainId) -> bool {
-        let next = &self.next.header;
-        let fits = |certificate: &Option<Certificate>, header: &BlockHeader| {
-            certificate.as_ref().is_none_or(|certificate| certificate.is_for(header))
-        };
-        self.header.chain_id == *chain_id
-            && next.chain_id == *chain_id
-            && Some(next.height) == self.header.height.checked_add(Height::new(1))
-            && next.parent == self.header.id()
-            && fits(&self.certificate, &self.header)
-            && fits(&self.next.certificate, next)
-    }
-
-    /// Returns what a chain must know of its head to go on from here.
-    pub fn head(&self) -> SnapshotHead {
-        SnapshotHead {
-            height: self.header.height,
-            block: self.header.id(),
-            time: self.header.time,
-            state_root: self.next.header.state_root,
-            receipts_root: self.next.header.receipts_root,
-            transactions: self.transactions,
-        }
-    }
-}
-
-/// The head of a chain that begins with a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SnapshotHead {
-    /// Height of the block whose state it is; also the oldest one that can be read and proven.
-    pub height: Height,
-    /// Its id: parent of the next block.
-    pub block: BlockId,
-    /// Its time.
-    pub time: TimestampMs,
-    /// Root of the state after it.
-    pub state_root: Hash32,
-    /// Root of its receipts.
-    pub receipts_root: Hash32,
-    /// Transactions since the genesis; a claim.
-    pub transactions: u64,
-}
-
 /// Decides whether a manifest's `next` header is part of the chain: by a checkpoint that the operator gave, or by the
 /// validators of the genesis and the handovers since.
 pub trait SnapshotTrust {
-    /// Checks signatures and handovers; the manifest is consistent.
+    /// Checks signatures and handovers; the manifest is consistent. Called for the one that is taken last.
     fn check(&mut self, manifest: &SnapshotManifest) -> Result<(), Distrust>;
+
+    /// Says why this node must not join a chain that is at `height`, when what it trusts is too old for that.
+    fn check_age(&self, height: Height) -> Result<(), TrustProblem>;
 }
 
 /// Says why a manifest is not believed.
@@ -225,17 +169,45 @@ pub enum SnapshotOutput {
     },
 }
 
+/// What a plan goes by; peers of a network agree on all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotOptions {
+    /// Where chunks end.
+    pub limits: RangeLimits,
+    /// Time from the first manifest to the choice, in milliseconds.
+    pub choice_ms: u64,
+}
+
+impl Default for SnapshotOptions {
+    fn default() -> Self {
+        Self { limits: SNAPSHOT_CHUNK_LIMITS, choice_ms: SNAPSHOT_CHOICE_MS }
+    }
+}
+
 #[derive(Debug, Default)]
 struct SnapshotPeer {
     /// The request under way, since when, and for which span; `None` for the manifest.
     asked: Option<(RequestId, u64, Option<usize>)>,
     quiet_until_ms: u64,
+    /// The manifest that it sent last, until one is chosen.
+    offer: Option<Box<SnapshotManifest>>,
+    /// The offer was not chosen; it may have another one later.
+    considered: bool,
+    /// Why its offer is not believed, which may not be its fault.
+    problem: Option<TrustProblem>,
     /// It does not have this snapshot, or does not give it.
     without: bool,
     /// Times that it failed to give a part of this snapshot.
     failures: u32,
-    /// Times in a row that it had no snapshot at all.
+    /// Times in a row that it offered no snapshot that can be used.
     empty_handed: u32,
+}
+
+/// How many chunks were stored since when.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    since_ms: u64,
+    chunks: u32,
 }
 
 /// Plans the download of a snapshot. Pure; `now_ms` is a clock that does not go back. One request is under way to a
@@ -243,21 +215,32 @@ struct SnapshotPeer {
 #[derive(Debug)]
 pub struct SnapshotSync {
     chain_id: ChainId,
+    options: SnapshotOptions,
     progress: Option<SnapshotProgress>,
     complete: bool,
     peers: BTreeMap<PeerId, SnapshotPeer>,
+    /// When the first offer came that was not considered.
+    offered_at_ms: Option<u64>,
+    /// State roots of snapshots that were given up.
+    abandoned: VecDeque<Hash32>,
+    /// Of the chosen snapshot.
+    pace: Option<Pace>,
     requests: RequestIds,
     out: Vec<SnapshotOutput>,
 }
 
 impl SnapshotSync {
     /// Starts, or goes on with what was stored.
-    pub fn new(chain_id: ChainId, progress: Option<SnapshotProgress>) -> Self {
+    pub fn new(chain_id: ChainId, progress: Option<SnapshotProgress>, options: SnapshotOptions) -> Self {
         Self {
             chain_id,
+            options,
             progress,
             complete: false,
             peers: BTreeMap::new(),
+            offered_at_ms: None,
+            abandoned: VecDeque::new(),
+            pace: None,
             requests: RequestIds::new(Planner::Snapshots),
             out: Vec::new(),
         }
@@ -282,8 +265,9 @@ impl SnapshotSync {
         self.finish(now_ms)
     }
 
-    /// Time passes.
-    pub fn tick(&mut self, now_ms: u64) -> Vec<SnapshotOutput> {
+    /// Time passes. Chooses a snapshot when there was time for offers.
+    pub fn tick(&mut self, now_ms: u64, trust: &mut dyn SnapshotTrust) -> Vec<SnapshotOutput> {
+        self.choose(now_ms, trust);
         self.finish(now_ms)
     }
 
@@ -293,7 +277,6 @@ impl SnapshotSync {
         now_ms: u64,
         id: RequestId,
         outcome: Result<Response, RequestFailure>,
-        trust: &mut dyn SnapshotTrust,
     ) -> Vec<SnapshotOutput> {
         let asked = |peer: &SnapshotPeer| peer.asked.is_some_and(|(other, ..)| other == id);
         let found = self.peers.iter_mut().find(|(_, peer)| asked(peer));
@@ -301,17 +284,17 @@ impl SnapshotSync {
             && let Some((_, _, span)) = peer.asked.take()
         {
             let name = name.clone();
-            match self.take_answer(span, outcome, trust) {
+            match self.take_answer(now_ms, &name, span, outcome) {
                 Ok(true) => {}
                 Ok(false) => {
                     if let Some(peer) = self.peers.get_mut(&name) {
-                        peer.empty_handed += u32::from(span.is_none());
                         peer.without |= span.is_some();
                     }
+                    self.offers_nothing(&name, span);
                     self.pause(now_ms, &name);
                 }
                 Err(offence) => {
-                    self.failed(now_ms, &name, span.is_some());
+                    self.failed(now_ms, &name, span);
                     if let Some(offence) = offence {
                         self.out.push(SnapshotOutput::Report { peer: name, offence });
                     }
@@ -321,13 +304,6 @@ impl SnapshotSync {
         self.finish(now_ms)
     }
 
-    /// Says whether every connected peer was asked and has no snapshot; asked twice, because one that has just started
-    /// to make one has it soon.
-    pub fn nobody_offers(&self) -> bool {
-        let empty_handed = |peer: &SnapshotPeer| peer.empty_handed >= 2;
-        self.progress.is_none() && !self.peers.is_empty() && self.peers.values().all(empty_handed)
-    }
-
     fn pause(&mut self, now_ms: u64, peer: &PeerId) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.quiet_until_ms = now_ms.saturating_add(SNAPSHOT_PAUSE_MS);
@@ -335,10 +311,11 @@ impl SnapshotSync {
     }
 
     /// Notes a failure; who fails again and again must not hold on to a snapshot that nobody else has.
-    fn failed(&mut self, now_ms: u64, peer: &PeerId, with_part: bool) {
+    fn failed(&mut self, now_ms: u64, peer: &PeerId, span: Option<usize>) {
         self.pause(now_ms, peer);
+        self.offers_nothing(peer, span);
         if let Some(peer) = self.peers.get_mut(peer)
-            && with_part
+            && span.is_some()
         {
             peer.failures += 1;
             peer.without |= peer.failures >= SNAPSHOT_FAILURES_MAX;
@@ -348,29 +325,22 @@ impl SnapshotSync {
     /// Returns whether the peer had it; an error when it failed, with what it is to be blamed for.
     fn take_answer(
         &mut self,
+        now_ms: u64,
+        name: &PeerId,
         span: Option<usize>,
         outcome: Result<Response, RequestFailure>,
-        trust: &mut dyn SnapshotTrust,
     ) -> Result<bool, Option<Offence>> {
         match (span, outcome) {
             (_, Err(_)) => Err(None),
             (_, Ok(Response::Unavailable)) => Ok(false),
+            // Trust goes with the one that was chosen: others are not looked at any more.
+            (None, Ok(Response::SnapshotManifest(_))) if self.progress.is_some() => Ok(true),
             (None, Ok(Response::SnapshotManifest(bytes))) => {
                 let manifest = SnapshotManifest::decode(&bytes).map_err(|_| Offence::Malformed)?;
                 if !manifest.is_consistent(&self.chain_id) {
                     return Err(Some(Offence::Invalid));
                 }
-                match trust.check(&manifest) {
-                    Ok(()) => {}
-                    Err(Distrust::Wrong(_)) => return Err(Some(Offence::Invalid)),
-                    Err(Distrust::Unproven(_)) => return Err(None),
-                }
-                if self.progress.is_none() {
-                    let progress = SnapshotProgress::new(manifest);
-                    self.out.push(SnapshotOutput::Begin(Box::new(progress.clone())));
-                    self.progress = Some(progress);
-                }
-                Ok(true)
+                Ok(self.offered(now_ms, name, manifest))
             }
             (Some(at), Ok(Response::SnapshotChunk(bytes))) => {
                 let Some(progress) = &mut self.progress else { return Ok(true) };
@@ -382,13 +352,15 @@ impl SnapshotSync {
                     return Err(Some(Offence::Lied));
                 }
                 chunk.verify(&root).map_err(|_| Offence::Invalid)?;
-                // One that ends early ends with an entry, so that there are no more chunks than entries.
-                let last = chunk.entries.last().map(|(key, _)| purlin_state::key_hash(key));
-                if chunk.to != span.to && last != Some(chunk.to) {
+                // After another cut, honest peers would have nothing that begins where it ends.
+                if !chunk.is_cut_by(self.options.limits, &span.to) {
                     return Err(Some(Offence::Lied));
                 }
                 span.next = if chunk.to == span.to { None } else { successor(&chunk.to) };
                 let progress = Box::new(progress.clone());
+                if let Some(pace) = &mut self.pace {
+                    pace.chunks = pace.chunks.saturating_add(1);
+                }
                 self.out.push(SnapshotOutput::Store { entries: chunk.entries, progress });
                 Ok(true)
             }
@@ -400,12 +372,12 @@ impl SnapshotSync {
     fn finish(&mut self, now_ms: u64) -> Vec<SnapshotOutput> {
         let late = |peer: &SnapshotPeer| {
             let (_, at, span) = peer.asked?;
-            (now_ms >= at.saturating_add(SNAPSHOT_TIMEOUT_MS)).then_some(span.is_some())
+            (now_ms >= at.saturating_add(SNAPSHOT_TIMEOUT_MS)).then_some(span)
         };
-        let late: Vec<(PeerId, bool)> =
+        let late: Vec<(PeerId, Option<usize>)> =
             self.peers.iter().filter_map(|(name, peer)| Some((name.clone(), late(peer)?))).collect();
-        for (name, with_part) in late {
-            self.failed(now_ms, &name, with_part);
+        for (name, span) in late {
+            self.failed(now_ms, &name, span);
             if let Some(peer) = self.peers.get_mut(&name) {
                 peer.asked = None;
             }
@@ -419,12 +391,9 @@ impl SnapshotSync {
             }
             return std::mem::take(&mut self.out);
         }
-        if !self.peers.is_empty() && self.peers.values().all(|peer| peer.without) {
-            // Nobody has it any more: another one is chosen.
-            self.progress = None;
-            for peer in self.peers.values_mut() {
-                (peer.without, peer.failures, peer.empty_handed) = (false, 0, 0);
-            }
+        let nobody_has_it = !self.peers.is_empty() && self.peers.values().all(|peer| peer.without);
+        if self.progress.is_some() && (nobody_has_it || self.is_too_slow(now_ms)) {
+            self.abandon();
         }
         self.ask(now_ms);
         std::mem::take(&mut self.out)
@@ -435,6 +404,9 @@ impl SnapshotSync {
             self.peers.values().filter_map(|peer| peer.asked.map(|(_, _, span)| span)).collect();
         for (name, peer) in &mut self.peers {
             if peer.asked.is_some() || peer.without || now_ms < peer.quiet_until_ms {
+                continue;
+            }
+            if self.progress.is_none() && peer.offer.is_some() && !peer.considered {
                 continue;
             }
             let (span, request) = match &self.progress {

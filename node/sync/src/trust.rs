@@ -131,8 +131,8 @@ pub fn check_age(rules: &ConsensusRules, trusted: Height, height: Height) -> Res
 pub struct StakeTrust {
     genesis: Genesis,
     checkpoint: Option<Checkpoint>,
-    problem: Option<TrustProblem>,
     deciding: Option<ValidatorSet>,
+    turnovers: Vec<Turnover>,
 }
 
 /// Validators by the height from which they decide.
@@ -141,17 +141,14 @@ struct Course {
     at_snapshot: Option<ValidatorSet>,
     /// Who signs the block after it.
     at_next: ValidatorSet,
+    /// What shows it.
+    turnovers: Vec<Turnover>,
 }
 
 impl StakeTrust {
     /// Trusts the genesis, and a checkpoint when there is one.
     pub fn new(genesis: Genesis, checkpoint: Option<Checkpoint>) -> Self {
-        Self { genesis, checkpoint, problem: None, deciding: None }
-    }
-
-    /// Returns why the last manifest was not believed, when that was not the peer's fault.
-    pub fn problem(&self) -> Option<&TrustProblem> {
-        self.problem.as_ref()
+        Self { genesis, checkpoint, deciding: None, turnovers: Vec::new() }
     }
 
     /// Returns who decides the block after the snapshot that was believed last, where that is known: the snapshot's
@@ -160,7 +157,18 @@ impl StakeTrust {
         self.deciding.as_ref()
     }
 
-    fn judge(&self, manifest: &SnapshotManifest) -> Result<Option<ValidatorSet>, Distrust> {
+    /// Returns the handovers of the snapshot that was believed last which were verified. No others are to be shown to
+    /// newcomers, who would blame this node for what is wrong with them.
+    pub fn turnovers(&self) -> &[Turnover] {
+        &self.turnovers
+    }
+
+    fn trusted(&self) -> Height {
+        self.checkpoint.map_or(Height::ZERO, |checkpoint| checkpoint.height)
+    }
+
+    /// Returns who decides the next block and what shows it; nothing where a checkpoint says all.
+    fn judge(&self, manifest: &SnapshotManifest) -> Result<(Option<ValidatorSet>, Vec<Turnover>), Distrust> {
         let ConsensusRules::Pos(rules) = &self.genesis.parameters.consensus else {
             return Err(TrustProblem::NoCertificates.into());
         };
@@ -169,7 +177,6 @@ impl StakeTrust {
         else {
             return Err(wrong("a certificate is missing"));
         };
-        let trusted = self.checkpoint.map_or(Height::ZERO, |checkpoint| checkpoint.height);
         if let Some(Checkpoint { height, block }) = self.checkpoint {
             for shown in [header, next].into_iter().filter(|shown| shown.height == height) {
                 let found = shown.id();
@@ -184,14 +191,14 @@ impl StakeTrust {
             if next.height == height {
                 // The header with the root is the trusted block itself, and the other one its parent.
                 verify(certificate, None, &self.genesis)?;
-                return Ok(None);
+                return Ok((None, Vec::new()));
             }
         }
-        check_age(&self.genesis.parameters.consensus, trusted, next.height)?;
+        self.check_age(next.height)?;
         let course = self.follow(manifest, rules)?;
         verify(certificate, course.at_snapshot.as_ref(), &self.genesis)?;
         verify(next_certificate, Some(&course.at_next), &self.genesis)?;
-        Ok(Some(course.at_next))
+        Ok((Some(course.at_next), course.turnovers))
     }
 
     /// Goes from the trusted validators through the turnover of every epoch to those of the snapshot.
@@ -203,6 +210,7 @@ impl StakeTrust {
         let of = |height: Height| turnovers.iter().find(|turnover| turnover.height() == height);
         let invalid = |error| wrong(format!("a handover does not hold: {error}"));
 
+        let mut used = Vec::new();
         let (mut current, mut at) = match self.checkpoint {
             None => {
                 let set = self.genesis.validator_set().map_err(|error| wrong(error.to_string()))?;
@@ -214,7 +222,9 @@ impl StakeTrust {
                 if found != block {
                     return Err(TrustProblem::Contradiction { height, checkpoint: block, found }.into());
                 }
-                (turnover.verify(&Trust::Block(block)).map_err(invalid)?, height)
+                let set = turnover.verify(&Trust::Block(block)).map_err(invalid)?;
+                used.push(turnover.clone());
+                (set, height)
             }
         };
         let epoch_blocks = rules.epoch_blocks.max(1);
@@ -223,7 +233,7 @@ impl StakeTrust {
         loop {
             let first = Height::new((at.get().saturating_sub(1) / epoch_blocks + 1) * epoch_blocks + 1);
             if first >= manifest.next.header.height {
-                return Ok(Course { at_snapshot, at_next: current });
+                return Ok(Course { at_snapshot, at_next: current, turnovers: used });
             }
             let turnover = of(first).ok_or(TrustProblem::NotShown { height: first })?;
             let trust = Trust::Validators(current.clone(), chain_id.clone());
@@ -234,6 +244,7 @@ impl StakeTrust {
             if first < manifest.header.height {
                 at_snapshot = Some(set.clone());
             }
+            used.push(turnover.clone());
             (current, at) = (set, first);
         }
     }
@@ -241,13 +252,12 @@ impl StakeTrust {
 
 impl SnapshotTrust for StakeTrust {
     fn check(&mut self, manifest: &SnapshotManifest) -> Result<(), Distrust> {
-        let judged = self.judge(manifest);
-        self.problem = match &judged {
-            Err(Distrust::Unproven(problem)) => Some(problem.clone()),
-            _ => None,
-        };
-        self.deciding = judged?;
+        (self.deciding, self.turnovers) = self.judge(manifest)?;
         Ok(())
+    }
+
+    fn check_age(&self, height: Height) -> Result<(), TrustProblem> {
+        check_age(&self.genesis.parameters.consensus, self.trusted(), height)
     }
 }
 

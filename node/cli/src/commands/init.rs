@@ -1,7 +1,7 @@
 //! `purlin init`: a node's home, with a chain of its own or for one that exists.
 
 use purlin_primitives::{
-    AccountId, Amount, ChainId, ConsensusRules, GenesisAccount, Parameters, PowRules, SecretKey,
+    AccountId, Amount, ChainId, ConsensusRules, Genesis, GenesisAccount, Parameters, PowRules, SecretKey,
 };
 use purlin_service::{
     Checkpoint, DEVELOPMENT_HASHES_PER_S, Home, Keystore, NewChain, Protection, check_peer_address,
@@ -137,12 +137,25 @@ fn pow_rules(chain_id: &ChainId, args: &Args) -> Result<Option<PowRules>, CliErr
     Ok(Some(PowRules { block_time_ms, half_life_ms, ..rules }))
 }
 
+/// Refuses to join by a snapshot where there are none.
+fn check_sync(genesis: &Genesis, sync: Option<&str>) -> Result<(), CliError> {
+    match (&genesis.parameters.consensus, sync) {
+        (ConsensusRules::Pow(_), Some("snapshot")) => {
+            let error =
+                "a chain of proof of work has no certificates to trust a snapshot by; nothing was made";
+            Err(CliError::usage(error).hint("leave out --sync: the node executes every block"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes a home for a chain that exists.
 fn join(home: &Home, file: &Path, args: &Args, context: &Context) -> Result<(), CliError> {
     let genesis = read_genesis(file).map_err(|error| {
         CliError::usage(error.to_string())
             .hint("ask somebody who runs a node of the chain for its genesis.json")
     })?;
+    check_sync(&genesis, args.sync.as_deref())?;
     for address in &args.join {
         check_peer_address(address).map_err(|error| {
             CliError::usage(error.to_string())
@@ -269,4 +282,26 @@ fn not_empty(passphrase: Zeroizing<String>) -> Result<Zeroizing<String>, CliErro
         return Err(CliError::usage("the passphrase is empty").hint("choose one that is hard to guess"));
     }
     Ok(passphrase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use purlin_primitives::TimestampMs;
+
+    #[test]
+    fn only_a_chain_with_certificates_is_joined_by_snapshot() {
+        let mut chain = NewChain::development("dev".parse().unwrap(), TimestampMs::new(1));
+        let stake = chain.genesis_of(Vec::new());
+        chain.parameters.consensus = ConsensusRules::Pow(development_pow_rules(1));
+        let work = chain.genesis_of(Vec::new());
+        for (genesis, sync, is_good) in [
+            (&stake, Some("snapshot"), true),
+            (&work, None, true),
+            (&work, Some("replay"), true),
+            (&work, Some("snapshot"), false),
+        ] {
+            assert_eq!(check_sync(genesis, sync).is_ok(), is_good, "{sync:?}");
+        }
+    }
 }

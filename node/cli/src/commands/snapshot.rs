@@ -88,7 +88,7 @@ fn on_guest_stack(
                 SnapshotError::Genesis(_) => {
                     "make the home first, with the chain's genesis: purlin init --genesis FILE"
                 }
-                SnapshotError::Chain(_) | SnapshotError::Lock(_) => {
+                SnapshotError::NotEmpty { .. } | SnapshotError::Lock(_) => {
                     "a snapshot is restored into a home that has no chain, while its node is stopped"
                 }
                 _ => "nothing was left behind",

@@ -10,8 +10,8 @@ use purlin_rpc::Server;
 use purlin_state::KeyValueStore;
 use purlin_storage::RocksStore;
 use purlin_sync::{
-    Checkpoint, GossipVerdict, NetworkEvent, Planner, Request, RequestFailure, Response, SnapshotOutput,
-    SnapshotSync, StakeTrust, Status, TrustProblem,
+    Checkpoint, GossipVerdict, NetworkEvent, Offence, Planner, Request, RequestFailure, Response,
+    SnapshotOptions, SnapshotOutput, SnapshotSync, SnapshotTrust, StakeTrust, Status, TrustProblem,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,19 +64,19 @@ impl<S: KeyValueStore> Join<S> {
         store: Arc<S>,
         genesis: Genesis,
         checkpoint: Option<Checkpoint>,
+        options: SnapshotOptions,
         peers: Peers,
         progress: Arc<Mutex<JoinProgress>>,
     ) -> Result<Self, ChainError> {
         let (installer, resumed) = Installer::open(store, &genesis)?;
         let mut trust = StakeTrust::new(genesis.clone(), checkpoint);
         // It was trusted when it was chosen; a checkpoint may have been given since.
-        let resumed = resumed
-            .filter(|progress| purlin_sync::SnapshotTrust::check(&mut trust, &progress.manifest).is_ok());
+        let resumed = resumed.filter(|progress| trust.check(&progress.manifest).is_ok());
         if let Some(resumed) = &resumed {
             let (height, permille) = (resumed.manifest.header.height, resumed.permille());
             tracing::info!(%height, permille, "a snapshot is gone on with");
         }
-        let sync = SnapshotSync::new(genesis.chain_id.clone(), resumed);
+        let sync = SnapshotSync::new(genesis.chain_id.clone(), resumed, options);
         Ok(Self { peers, genesis, installer, sync, trust, progress, joined: false })
     }
 
@@ -97,7 +97,7 @@ impl<S: KeyValueStore> Join<S> {
             if let Some(event) = event {
                 self.event(now_ms(), event)?;
             }
-            let out = self.sync.tick(now_ms());
+            let out = self.sync.tick(now_ms(), &mut self.trust);
             self.carry_out(out)?;
             self.report();
             if self.joined {
@@ -132,7 +132,7 @@ impl<S: KeyValueStore> Join<S> {
         let mut progress = self.progress.lock();
         progress.snapshot =
             self.sync.progress().map(|progress| (progress.manifest.header.height, progress.permille()));
-        let problem = self.trust.problem().cloned();
+        let problem = self.sync.problem().cloned();
         if problem != progress.problem {
             if let Some(problem) = &problem {
                 tracing::warn!(%problem, "a snapshot is not taken");
@@ -159,13 +159,17 @@ impl<S: KeyValueStore> Join<S> {
                 self.peers.network.respond(id, Some(response.encode()));
                 return Ok(());
             }
-            NetworkEvent::Response { id, outcome, .. } => {
+            NetworkEvent::Response { id, from, outcome } => {
                 if Planner::of(id) != Planner::Snapshots {
                     return Ok(());
                 }
-                let outcome =
-                    outcome.and_then(|bytes| Response::decode(&bytes).map_err(|_| RequestFailure::Protocol));
-                self.sync.answered(now_ms, id, outcome, &mut self.trust)
+                let outcome = outcome.and_then(|bytes| {
+                    Response::decode(&bytes).map_err(|_| {
+                        self.peers.network.report(&from, Offence::Malformed);
+                        RequestFailure::Protocol
+                    })
+                });
+                self.sync.answered(now_ms, id, outcome)
             }
         };
         self.carry_out(out)
@@ -184,10 +188,14 @@ impl<S: KeyValueStore> Join<S> {
                 }
                 SnapshotOutput::Store { entries, progress } => self.installer.store(entries, &progress)?,
                 SnapshotOutput::Complete(manifest) => {
-                    let finished = self.installer.finish(&manifest, self.trust.deciding());
-                    if let Err(error) = finished {
-                        // What is stored is of no use; the next start begins anew.
-                        self.installer.discard()?;
+                    if let Err(error) = self.installer.finish(&manifest, &self.trust) {
+                        // Another error, such as a full disk, says nothing about what was fetched: the next start
+                        // goes on with it.
+                        if error.is_about_snapshot()
+                            && let Err(failed) = self.installer.discard()
+                        {
+                            tracing::error!(error = %failed, "what was fetched could not be removed");
+                        }
                         return Err(error);
                     }
                     tracing::info!(height = %manifest.header.height, "the snapshot is complete");
@@ -226,6 +234,7 @@ pub(super) async fn join_by_snapshot(
         Arc::clone(&store),
         genesis.clone(),
         settings.network_checkpoint,
+        SnapshotOptions::default(),
         peers.clone(),
         Arc::clone(&progress),
     )?;

@@ -126,6 +126,9 @@ pub enum StartError {
     /// The node's chain is not the one of the checkpoint.
     #[error("{0}")]
     Checkpoint(TrustProblem),
+    /// The chain has no snapshots to join by.
+    #[error("the node is set to join by a snapshot: {0}")]
+    SyncMethod(TrustProblem),
     /// A snapshot did not become a chain.
     #[error("joining by snapshot failed: {0}")]
     Join(#[from] InstallError),
@@ -189,6 +192,7 @@ impl Node {
         let home = &settings.home;
         // Before the lock, which needs the directory.
         let genesis = read_genesis(&home.genesis())?;
+        check_sync_method(settings.network_sync, &genesis).map_err(StartError::SyncMethod)?;
         let lock = home.lock()?;
         let validator = match &settings.validator_key {
             Some(name) => Some(unlock_validator(settings, name, &genesis, passphrase)?),
@@ -398,6 +402,14 @@ impl Drop for Node {
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Node").field("api_address", &self.api_address).finish_non_exhaustive()
+    }
+}
+
+/// Refuses snapshots for a chain that has none.
+fn check_sync_method(sync: SyncMethod, genesis: &Genesis) -> Result<(), TrustProblem> {
+    match (sync, &genesis.parameters.consensus) {
+        (SyncMethod::Snapshot, ConsensusRules::Pow(_)) => Err(TrustProblem::NoCertificates),
+        _ => Ok(()),
     }
 }
 

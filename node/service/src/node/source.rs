@@ -178,9 +178,7 @@ impl<S: KeyValueStore> BlockSource for Source<'_, S> {
         from: &Hash32,
         to: &Hash32,
     ) -> Result<Option<Vec<u8>>, SourceError> {
-        let Some(file) = self.core.snapshots.with_root(root) else { return Ok(None) };
-        let chunk = file.chunk(from, to);
-        chunk.map_err(|error| SourceError { detail: format!("{}: {error}", file.path().display()) })
+        Ok(self.core.snapshots.chunk(root, from, to))
     }
 
     fn consensus(&self, height: Height) -> Vec<Vec<u8>> {

@@ -187,3 +187,6 @@ pub(super) fn start<S: KeyValueStore>(
     let thread = std::thread::Builder::new().name("purlin-upkeep".to_owned());
     thread.spawn(move || pipeline::guarded(&core, "upkeep", || upkeep.run())).map_err(StartError::Thread)
 }
+
+#[cfg(test)]
+mod tests;

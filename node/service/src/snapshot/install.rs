@@ -3,9 +3,9 @@
 use borsh::BorshDeserialize;
 use purlin_chain::{ChainError, Contents, Foundation, Installation};
 use purlin_modules::staking;
-use purlin_primitives::{Genesis, ValidatorSet};
-use purlin_state::{Entry, KeyValueStore, Turnover};
-use purlin_sync::{SnapshotManifest, SnapshotProgress};
+use purlin_primitives::{Certificate, Genesis, Height};
+use purlin_state::{Entry, KeyValueStore};
+use purlin_sync::{SnapshotManifest, SnapshotProgress, StakeTrust};
 use std::sync::Arc;
 
 /// Says why a snapshot did not become a chain.
@@ -20,9 +20,16 @@ pub enum InstallError {
          hides a change of validators"
     )]
     OtherValidators {
-        /// The block after the snapshot.
-        height: purlin_primitives::Height,
+        /// The snapshot's block, or the one after it.
+        height: Height,
     },
+}
+
+impl InstallError {
+    /// Says whether what was fetched is of no use, whatever is tried.
+    pub(crate) fn is_about_snapshot(&self) -> bool {
+        matches!(self, Self::OtherValidators { .. } | Self::Chain(ChainError::SnapshotRoot { .. }))
+    }
 }
 
 /// Stores a snapshot part by part.
@@ -57,21 +64,33 @@ impl<S: KeyValueStore> Installer<S> {
         self.installation.store(entries, &encode(progress))
     }
 
-    /// Makes it a chain. `deciding` are those who signed the block after the snapshot, where that is known.
-    pub(crate) fn finish(
-        &self,
-        manifest: &SnapshotManifest,
-        deciding: Option<&ValidatorSet>,
-    ) -> Result<(), InstallError> {
-        let height = manifest.next.header.height;
+    /// Makes it a chain. `trust` believed the manifest last.
+    pub(crate) fn finish(&self, manifest: &SnapshotManifest, trust: &StakeTrust) -> Result<(), InstallError> {
         let state = self.installation.state();
-        if let Some(deciding) = deciding {
-            let found = staking::validators_at(&mut &state, height).map_err(ChainError::from)?;
-            if found != *deciding {
-                return Err(InstallError::OtherValidators { height });
+        let validators =
+            |height: Height| staking::validators_at(&mut &state, height).map_err(ChainError::from);
+        let height = manifest.next.header.height;
+        if let Some(deciding) = trust.deciding()
+            && validators(height)? != *deciding
+        {
+            return Err(InstallError::OtherValidators { height });
+        }
+        // Where trust came from a checkpoint, nobody knew until now who must have signed what is before it.
+        let chain_id = &manifest.header.chain_id;
+        let is_signed = |certificate: &Option<Certificate>, height: Height| -> Result<bool, ChainError> {
+            let Some(certificate) = certificate else { return Ok(false) };
+            Ok(certificate.verify(chain_id, &validators(height)?).is_ok())
+        };
+        let height = manifest.header.height;
+        if !is_signed(&manifest.certificate, height)? {
+            return Err(InstallError::OtherValidators { height });
+        }
+        let mut turnovers = Vec::new();
+        for turnover in trust.turnovers() {
+            if is_signed(&turnover.proof.certificate, turnover.height())? {
+                turnovers.push(turnover.clone());
             }
         }
-        let turnovers = manifest.handovers.iter().map(|bytes| Turnover::try_from_slice(bytes));
         let head = manifest.head();
         self.installation.finish(Foundation {
             header: manifest.header.clone(),
@@ -79,8 +98,7 @@ impl<S: KeyValueStore> Installer<S> {
             state_root: head.state_root,
             receipts_root: head.receipts_root,
             transactions: head.transactions,
-            // Those that do not decode were not needed to trust it.
-            turnovers: turnovers.filter_map(Result::ok).collect(),
+            turnovers,
         })?;
         Ok(())
     }

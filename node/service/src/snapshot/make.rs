@@ -130,11 +130,7 @@ pub(crate) fn make<S: KeyValueStore>(
     for (first, last) in snapshot_spans() {
         let mut from = Some(first);
         while let Some(start) = from {
-            let chunk = source.chunk(&start, &last, SNAPSHOT_CHUNK_LIMITS).map_err(|error| {
-                // Pruning may have overtaken a long walk: then what looks like damage is not.
-                let oldest = chain.head().oldest_proof;
-                if height < oldest { StoreError::Pruned { height, oldest }.into() } else { error }
-            })?;
+            let chunk = source.chunk(&start, &last, SNAPSHOT_CHUNK_LIMITS)?;
             made.entries += chunk.entries.len() as u64;
             made.chunks += 1;
             from = chunk_after(&chunk, &last);

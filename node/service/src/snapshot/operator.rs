@@ -1,8 +1,8 @@
 //! `purlin snapshot create` and `purlin snapshot restore`.
 
-use purlin_chain::{Chain, ChainError, ChainOptions};
+use purlin_chain::{Chain, ChainError, ChainOptions, Contents, Installation};
 use purlin_execution::NodeExecutor;
-use purlin_primitives::{BlockId, Height};
+use purlin_primitives::{BlockId, ConsensusRules, Genesis, Height};
 use purlin_state::RangeError;
 use purlin_storage::{OpenError, RocksStore, StorageOptions};
 use purlin_sync::{
@@ -83,6 +83,24 @@ pub enum SnapshotError {
         /// What is wrong.
         detail: String,
     },
+    /// Nothing to make one of.
+    #[error("{} has no chain yet: a snapshot is made after the node has run", home.display())]
+    NoChain {
+        /// Which home.
+        home: PathBuf,
+    },
+    /// There is a chain already.
+    #[error("{} has a chain already; nothing was changed", home.display())]
+    NotEmpty {
+        /// Which home.
+        home: PathBuf,
+    },
+    /// A chain that has none.
+    #[error(
+        "a chain of proof of work has no snapshots, because no certificates say who to trust: its nodes execute \
+         every block, with `network.sync` at `replay`"
+    )]
+    ProofOfWork,
     /// There is a file already.
     #[error("{} exists already; nothing was overwritten", path.display())]
     Exists {
@@ -114,12 +132,22 @@ pub fn create_snapshot(
         return Err(SnapshotError::Exists { path: to.into() });
     }
     let genesis = read_genesis(&settings.home.genesis())?;
+    refuse_proof_of_work(&genesis)?;
     let _lock = match settings.home.lock() {
         Ok(lock) => lock,
         Err(LockError::InUse { .. }) => return copy_served(settings, genesis.id(), to, height),
         Err(error) => return Err(error.into()),
     };
-    let store = RocksStore::open(settings.home.data(), &StorageOptions::default())?;
+    // Opening a chain makes one where there is none, and then nothing can be restored there.
+    let no_chain = || SnapshotError::NoChain { home: settings.home.root().into() };
+    let data = settings.home.data();
+    if !data.exists() {
+        return Err(no_chain());
+    }
+    let store = RocksStore::open(data, &StorageOptions::default())?;
+    if Installation::look(&store, &genesis)? == Contents::Empty {
+        return Err(no_chain());
+    }
     let executor = NodeExecutor::new(&runtime_config(settings))?;
     let chain = Chain::open(store, genesis, &executor, ChainOptions::default())?;
     let head = chain.head().height;
@@ -134,6 +162,13 @@ pub fn create_snapshot(
     })?;
     let file = SnapshotFile::open(to)?;
     Ok(SnapshotSummary { entries: Some(made.entries), ..summary(&file) })
+}
+
+fn refuse_proof_of_work(genesis: &Genesis) -> Result<(), SnapshotError> {
+    match genesis.parameters.consensus {
+        ConsensusRules::Pos(_) => Ok(()),
+        ConsensusRules::Pow(_) => Err(SnapshotError::ProofOfWork),
+    }
 }
 
 /// Copies a file that a running node serves.
@@ -169,6 +204,7 @@ pub fn restore_snapshot(
     mut progress: impl FnMut(u32),
 ) -> Result<SnapshotSummary, SnapshotError> {
     let genesis = read_genesis(&settings.home.genesis())?;
+    refuse_proof_of_work(&genesis)?;
     let _lock = settings.home.lock()?;
     let file = SnapshotFile::open(from)?;
     file.check_chain(genesis.id())?;
@@ -184,17 +220,22 @@ pub fn restore_snapshot(
     let existed = data.exists();
     let store = Arc::new(RocksStore::open(&data, &StorageOptions::default())?);
     if !is_fresh(&*store, &genesis)? {
-        return Err(ChainError::NotEmpty.into());
+        return Err(SnapshotError::NotEmpty { home: settings.home.root().into() });
     }
     let (installer, _) = Installer::open(store, &genesis)?;
     let restored = restore(&installer, &file, &trust, &mut progress);
-    if restored.is_err() {
-        installer.discard()?;
+    // What follows from an error must not hide it.
+    if restored.is_err()
+        && let Err(error) = installer.discard()
+    {
+        tracing::error!(%error, "what was restored could not be removed");
     }
     drop(installer);
-    if restored.is_err() && !existed {
-        let removed = std::fs::remove_dir_all(&data);
-        removed.map_err(|source| SnapshotFileError::Io { path: data, operation: "remove", source })?;
+    if restored.is_err()
+        && !existed
+        && let Err(error) = std::fs::remove_dir_all(&data)
+    {
+        tracing::error!(%error, data = %data.display(), "what was restored could not be removed");
     }
     let entries = restored?;
     Ok(SnapshotSummary { entries: Some(entries), ..summary(&file) })
@@ -232,7 +273,7 @@ fn restore(
     if !stored.is_complete() {
         return Err(content("chunks are missing"));
     }
-    installer.finish(file.manifest(), trust.deciding())?;
+    installer.finish(file.manifest(), trust)?;
     Ok(entries)
 }
 

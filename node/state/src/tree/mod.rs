@@ -53,7 +53,7 @@ pub trait StateTree: Send + Sync + 'static {
     fn root(&self, version: &Self::Version) -> Hash32;
 
     /// Applies a block's changes and adds what must be stored to `batch`. The new version can be updated again
-    /// before `batch` is written; proofs need it written.
+    /// before `batch` is written, up to [`UNWRITTEN_HEIGHTS_MAX`] heights in all; proofs need it written.
     fn update(
         &self,
         parent: &Self::Version,
@@ -69,13 +69,16 @@ pub trait StateTree: Send + Sync + 'static {
     fn prove(&self, version: &Self::Version, key: &[u8]) -> Result<TreeProof, StoreError>;
 }
 
+/// Most heights that may be updated and not written. Nodes of so many stay in memory: they can be read nowhere else.
+pub const UNWRITTEN_HEIGHTS_MAX: u64 = 4;
+
 /// Returns the hash of a state key that decides its place in the tree.
 pub fn key_hash(key: &[u8]) -> Hash32 {
     Hash32::new(node::hash_bytes(key))
 }
 
 /// Most children that the newest version keeps in memory between blocks, about 110 bytes each. A tree of
-/// 100,000 keys fits whole; of larger ones the upper levels stay.
+/// 100,000 keys fits whole; of larger ones the upper levels stay, and what may not be written yet.
 pub const CACHED_CHILDREN_MAX: usize = 200_000;
 
 /// The tree over columns `TreeNodes` and `StaleNodes` of a store.

@@ -2,7 +2,7 @@
 //!
 //! The tree is walked from the root, halves from left to right. Where a subtree lies outside the range, the proof has
 //! its hash. Where all of it lies inside, its hash follows from the entries. Where a bound runs through it, the proof
-//! says whether it has two halves, or is one leaf or nothing; so at most 512 steps, two for each bit.
+//! says whether it has two halves, or is one leaf or nothing; so at most [`RANGE_STEPS_MAX`] steps.
 
 use std::sync::Arc;
 
@@ -24,6 +24,13 @@ pub struct RangeLimits {
     pub entries_max: usize,
     /// Bytes of keys and values after which it ends.
     pub bytes_max: usize,
+}
+
+impl RangeLimits {
+    /// Says whether a chunk of so many entries ends with the last of them.
+    fn are_reached(self, entries: usize, bytes: usize) -> bool {
+        entries >= self.entries_max || bytes >= self.bytes_max
+    }
 }
 
 /// What a walk meets at the edge of a range.
@@ -134,6 +141,19 @@ impl Span {
 }
 
 impl RangeChunk {
+    /// Says whether it ends where [`MerkleTree::prove_range`] with these limits ends it: at the entry that reaches them,
+    /// or at `to`. What it proves is not looked at.
+    pub fn is_cut_by(&self, limits: RangeLimits, to: &Hash32) -> bool {
+        let mut bytes = 0;
+        for (position, (key, value)) in self.entries.iter().enumerate() {
+            bytes += key.len() + value.len();
+            if limits.are_reached(position + 1, bytes) {
+                return position + 1 == self.entries.len() && self.to == super::key_hash(key);
+            }
+        }
+        self.to == *to
+    }
+
     /// Checks that the tree with this root has exactly these entries in the range.
     pub fn verify(&self, root: &Hash32) -> Result<(), RangeError> {
         let (from, to) = (*self.from.as_bytes(), *self.to.as_bytes());
@@ -269,7 +289,7 @@ impl Collector<'_> {
         }
         self.bytes += key.len() + value.len();
         self.entries.push((key, value));
-        if self.entries.len() >= self.limits.entries_max || self.bytes >= self.limits.bytes_max {
+        if self.limits.are_reached(self.entries.len(), self.bytes) {
             self.stopped_at = Some(leaf.key_hash);
         }
         Ok(())

@@ -222,6 +222,40 @@ fn pruned_store_holds_exactly_the_window() {
     assert_eq!(left, fresh.operations.len());
 }
 
+/// What a full cache let go of was looked for in the store, where the batch had not been written yet.
+#[test]
+fn what_is_not_written_yet_stays_in_memory() {
+    for seed in 1..=20 {
+        let mut random = Random(seed);
+        let tree = tree(0);
+        let mut model: Model = (0..500u64).map(|n| (n.to_be_bytes().to_vec(), vec![9])).collect();
+        let start: Changes = model.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        let mut version = commit(&tree, &tree.empty(), 0, &start);
+        let mut waiting = std::collections::VecDeque::new();
+        for height in 1..30 {
+            let changes = random_changes(&mut random, &model, 500, 60);
+            apply(&mut model, &changes);
+            let mut batch = WriteBatch::default();
+            version = tree.update(&version, Height::new(height), &changes, &mut batch).unwrap();
+            waiting.push_back(batch);
+            while waiting.len() as u64 >= UNWRITTEN_HEIGHTS_MAX - random.below(2) {
+                tree.store.write(waiting.pop_front().unwrap(), Durability::Synced).unwrap();
+            }
+        }
+        waiting.into_iter().for_each(|batch| tree.store.write(batch, Durability::Synced).unwrap());
+        let whole: Changes = model.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+        let fresh = tree.update(&tree.empty(), Height::ZERO, &whole, &mut WriteBatch::default()).unwrap();
+        assert_eq!(tree.root(&fresh), tree.root(&version), "seed {seed}");
+        // Nothing written long ago stays: the cache is bounded all the same.
+        for height in 30..40 {
+            version = commit(&tree, &version, height, &Changes::new());
+        }
+        let one: Changes = [(vec![1], Some(vec![1]))].into();
+        let version = commit(&tree, &version, 40, &one);
+        assert!(version.cached <= 64, "{} children", version.cached);
+    }
+}
+
 #[test]
 fn damaged_nodes_are_noticed() {
     let tree = tree(0);

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use purlin_primitives::Height;
 
 use super::node::{self, Child, Leaf, Node};
-use super::{MerkleTree, TreeVersion};
+use super::{MerkleTree, TreeVersion, UNWRITTEN_HEIGHTS_MAX};
 use crate::store::{Column, KeyValueStore, StoreError, WriteBatch};
 
 /// A changed key: its hash, and the hash of its value or `None` when it is removed.
@@ -79,7 +79,8 @@ pub(super) fn update<S: KeyValueStore>(
     let mut version =
         TreeVersion { height: Some(height), root, cached: parent.cached.saturating_add_signed(delta) };
     if version.cached > tree.cached_children_max {
-        trim(&mut version, tree.cached_children_max / 2);
+        let written_below = height.get().saturating_sub(UNWRITTEN_HEIGHTS_MAX - 1);
+        trim(&mut version, tree.cached_children_max / 2, written_below);
     }
     Ok(version)
 }
@@ -228,8 +229,9 @@ fn groups(items: &[Item], depth: usize) -> impl Iterator<Item = (u8, &[Item])> {
     })
 }
 
-/// Lets go of the deepest linked nodes until at most `target` children are in memory.
-fn trim(version: &mut TreeVersion, target: usize) {
+/// Lets go of the deepest linked nodes until at most `target` children are in memory, but of none that is not below the
+/// height `written_below`: it may be in no store yet.
+fn trim(version: &mut TreeVersion, target: usize, written_below: u64) {
     let mut per_level = Vec::new();
     if let Some(root) = &version.root {
         count(root, 0, &mut per_level);
@@ -243,9 +245,12 @@ fn trim(version: &mut TreeVersion, target: usize) {
         kept += children;
         depth += 1;
     }
-    version.cached = kept;
     if let Some(root) = version.root.take() {
-        version.root = Some(cut(root, depth));
+        let root = cut(root, depth, written_below);
+        per_level.clear();
+        count(&root, 0, &mut per_level);
+        version.cached = per_level.iter().sum();
+        version.root = Some(root);
     }
 }
 
@@ -261,16 +266,19 @@ fn count(child: &Child, depth: usize, per_level: &mut Vec<usize>) {
     }
 }
 
-/// Keeps `levels` levels of nodes in memory.
-fn cut(child: Child, levels: usize) -> Child {
+/// Keeps `levels` levels of nodes in memory, and those that may not be written. What hangs below a node is not younger
+/// than it.
+fn cut(child: Child, levels: usize, written_below: u64) -> Child {
     let Child::Branch { hash, height, node } = child else { return child };
-    let kept = match (levels, node.into_inner()) {
-        (0, _) | (_, None) => OnceLock::new(),
-        (_, Some(node)) => {
+    let kept = match node.into_inner() {
+        Some(node) if levels > 0 || height >= written_below => {
             let mut copy = Node::with_capacity(node.len());
-            node.children().for_each(|(nibble, child)| copy.push(nibble, cut(child.clone(), levels - 1)));
+            let below = levels.saturating_sub(1);
+            node.children()
+                .for_each(|(nibble, child)| copy.push(nibble, cut(child.clone(), below, written_below)));
             OnceLock::from(Arc::new(copy))
         }
+        _ => OnceLock::new(),
     };
     Child::Branch { hash, height, node: kept }
 }

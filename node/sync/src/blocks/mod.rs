@@ -401,7 +401,8 @@ impl BlockSync {
     /// Says how far it is; `None` when nobody is known to be ahead.
     pub fn progress(&self) -> Option<SyncProgress> {
         let held = self.slots.back().map(Slot::height);
-        let claimed = self.peers.values().filter(|peer| self.is_better(peer)).map(|peer| peer.claimed);
+        let counts = |peer: &&Peer| self.is_better(peer) && !self.is_boast(peer);
+        let claimed = self.peers.values().filter(counts).map(|peer| peer.claimed);
         let target = held.into_iter().chain(claimed).max()?;
         (target > self.head.height || self.options.rule == SyncRule::Heaviest).then_some(SyncProgress {
             from: self.started_from,
@@ -413,14 +414,21 @@ impl BlockSync {
     /// Returns the height at which the chain is by what peers say: the highest that half of them claim or exceed, so that
     /// one who lies among several decides nothing.
     pub fn believed_height(&self) -> Option<Height> {
-        let mut claimed: Vec<Height> =
-            self.peers.values().filter(|peer| peer.status.is_some()).map(|peer| peer.claimed).collect();
-        claimed.sort_unstable_by(|a, b| b.cmp(a));
-        claimed.get(claimed.len().saturating_sub(1) / 2).copied()
+        believed_height(self.peers.values().filter(|peer| peer.status.is_some()).map(|peer| peer.claimed))
+    }
+
+    /// Says whether a peer claims more than is believed and has pruned what would show it: then nothing refutes it, and
+    /// it must not make this node look late.
+    fn is_boast(&self, peer: &Peer) -> bool {
+        let kept = peer.status.as_ref().map_or(Height::ZERO, |status| status.oldest_block);
+        kept > self.head.height.next()
+            && self.believed_height().is_none_or(|believed| peer.claimed > believed)
     }
 
     /// Returns the oldest block that peers keep, when all who are ahead have pruned the one that is needed next.
     pub fn oldest_offered(&self) -> Option<Height> {
+        // One who claims to be ahead among several who are not is no reason to give up.
+        self.believed_height().filter(|believed| *believed > self.head.height)?;
         let mut oldest = None;
         for peer in self.peers.values().filter(|peer| self.is_better(peer)) {
             let kept = peer.status.as_ref().map_or(Height::ZERO, |status| status.oldest_block);
@@ -471,6 +479,13 @@ impl BlockSync {
             }
         }
     }
+}
+
+/// Returns the highest height that half of those who claim one claim or exceed.
+pub(crate) fn believed_height(claimed: impl Iterator<Item = Height>) -> Option<Height> {
+    let mut claimed: Vec<Height> = claimed.collect();
+    claimed.sort_unstable_by(|a, b| b.cmp(a));
+    claimed.get(claimed.len().saturating_sub(1) / 2).copied()
 }
 
 #[cfg(test)]

@@ -656,4 +656,34 @@ fn one_boaster_among_several_does_not_decide_where_the_chain_is() {
     // Pruned blocks are missed only when nobody has them.
     assert_eq!(told(&[(40, 9), (41, 7)]).1, Some(7));
     assert_eq!(told(&[(40, 9), (41, 1)]).1, None);
+    assert_eq!(told(&[(1_000_000, 900_000), (0, 1), (0, 1)]).1, None, "most are where this node is");
+}
+
+/// A peer that claims a height that nobody can check, because it says that it has pruned what would show it, made a node
+/// in step believe that it is behind, for ever.
+#[test]
+fn one_who_claims_what_cannot_be_checked_makes_nobody_late() {
+    let status = |height: u64, oldest: u64| Status {
+        genesis: genesis(),
+        height: Height::new(height),
+        head: genesis(),
+        work: [0; 32],
+        final_height: Height::new(height),
+        oldest_block: Height::new(oldest),
+        snapshot: None,
+    };
+    let head = head_at(&TestChain::new(vec![0; 3]), 3);
+    let own = status(3, 1);
+    let target = |claims: &[(u64, u64)]| {
+        let mut sync = BlockSync::new(options(SyncRule::Certified), head);
+        for (number, (height, oldest)) in (0..).zip(claims) {
+            sync.connected(0, peer(number), &own);
+            sync.told(0, &peer(number), status(*height, *oldest), &own);
+        }
+        sync.progress().map(|progress| progress.target.get())
+    };
+    assert_eq!(target(&[(1_000_000, 900_000), (3, 1), (3, 1)]), None);
+    assert_eq!(target(&[(1_000_000, 900_000), (7, 1), (3, 1)]), Some(7));
+    assert_eq!(target(&[(1_000_000, 1), (3, 1), (3, 1)]), Some(1_000_000), "it is asked to show it");
+    assert_eq!(target(&[(50, 40), (50, 40), (3, 1)]), Some(50), "most say so: blocks are gone");
 }

@@ -105,9 +105,7 @@ fn world() -> World {
 
 fn judge(manifest: &SnapshotManifest, checkpoint: Option<Checkpoint>) -> Result<(), Distrust> {
     let mut trust = StakeTrust::new(genesis(), checkpoint);
-    let judged = trust.check(manifest);
-    assert_eq!(trust.problem().is_some(), matches!(judged, Err(Distrust::Unproven(_))));
-    judged
+    trust.check(manifest)
 }
 
 #[test]
@@ -119,6 +117,12 @@ fn every_height_is_reached_from_the_genesis_and_from_every_epoch() {
         let mut trust = StakeTrust::new(genesis(), None);
         trust.check(&manifest).unwrap();
         assert_eq!(trust.deciding(), Some(&set_of(world.signer(height + 1))));
+        // One that nobody needed is not passed on: it was not looked at.
+        let mut more = manifest.clone();
+        more.handovers.push(borsh::to_vec(&world.turnover(60 + EPOCH + 1)).unwrap());
+        trust.check(&more).unwrap();
+        let used: Vec<_> = trust.turnovers().iter().map(|one| borsh::to_vec(one).unwrap()).collect();
+        assert_eq!(used, manifest.handovers);
         for first in (1..).map(|epoch| epoch * EPOCH + 1).take_while(|first| *first <= height) {
             let checkpoint = world.checkpoint(first);
             judge(&manifest, Some(checkpoint))

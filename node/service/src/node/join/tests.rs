@@ -8,8 +8,8 @@ use crate::snapshot::{SnapshotFile, create_snapshot, is_fresh};
 use purlin_chain::{Chain, ChainOptions};
 use purlin_execution::NodeExecutor;
 use purlin_primitives::{Action, Amount, Gas, Hash32, TimestampMs, Transaction, TransactionBody};
-use purlin_state::{Fault, FaultStore, MemoryStore};
-use purlin_sync::{GossipId, Network, Offence, PeerId, PeerInfo, RequestId, Topic};
+use purlin_state::{Fault, FaultStore, MemoryStore, StateProof, TreeProof, Turnover};
+use purlin_sync::{GossipId, Network, PeerId, PeerInfo, RequestId, SnapshotManifest, Topic};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,6 +22,9 @@ struct Fixture {
 }
 
 const ACCOUNTS: u64 = 600;
+/// All peers are there at once: no time is needed for more offers.
+const OPTIONS: SnapshotOptions =
+    SnapshotOptions { limits: purlin_sync::SNAPSHOT_CHUNK_LIMITS, choice_ms: 100 };
 
 fn transfer(nonce: u64) -> Transaction {
     let key = development_key("alice");
@@ -75,6 +78,7 @@ enum Manner {
 /// Peers in memory that have a snapshot.
 struct Peered {
     file: Arc<SnapshotFile>,
+    manifest: Vec<u8>,
     peers: BTreeMap<PeerId, Manner>,
     inbox: Mutex<Option<Peers>>,
     reports: Mutex<Vec<(PeerId, Offence)>>,
@@ -89,9 +93,7 @@ impl Network for Peered {
     fn request(&self, peer: &PeerId, id: RequestId, bytes: Vec<u8>) {
         let manner = self.peers[peer];
         let response = match Request::decode(&bytes).unwrap() {
-            Request::SnapshotManifest { .. } => {
-                Response::SnapshotManifest(self.file.encoded_manifest().to_vec())
-            }
+            Request::SnapshotManifest { .. } => Response::SnapshotManifest(self.manifest.clone()),
             Request::SnapshotChunk { from, to, .. } => {
                 self.chunks.fetch_add(1, Ordering::SeqCst);
                 let mut chunk = self.file.chunk(&from, &to).unwrap().unwrap();
@@ -124,9 +126,15 @@ impl Network for Peered {
 }
 
 fn peered(fixture: &Fixture, manners: &[Manner]) -> (Arc<Peered>, Peers) {
+    peered_with(fixture, manners, fixture.file.manifest())
+}
+
+/// Peers that show another manifest than the file has.
+fn peered_with(fixture: &Fixture, manners: &[Manner], manifest: &SnapshotManifest) -> (Arc<Peered>, Peers) {
     let name = |n: usize| PeerId::new(vec![n as u8]).unwrap();
     let network = Arc::new(Peered {
         file: Arc::clone(&fixture.file),
+        manifest: manifest.encode(),
         peers: manners.iter().enumerate().map(|(n, manner)| (name(n), *manner)).collect(),
         inbox: Mutex::default(),
         reports: Mutex::default(),
@@ -142,8 +150,16 @@ fn peered(fixture: &Fixture, manners: &[Manner]) -> (Arc<Peered>, Peers) {
 }
 
 fn join<S: KeyValueStore>(fixture: &Fixture, store: Arc<S>, peers: Peers) -> Result<Joined, InstallError> {
-    let progress = Arc::default();
-    let join = Join::new(store, fixture.genesis.clone(), None, peers, progress)?;
+    join_from(fixture, None, store, peers)
+}
+
+fn join_from<S: KeyValueStore>(
+    fixture: &Fixture,
+    checkpoint: Option<Checkpoint>,
+    store: Arc<S>,
+    peers: Peers,
+) -> Result<Joined, InstallError> {
+    let join = Join::new(store, fixture.genesis.clone(), checkpoint, OPTIONS, peers, Arc::default())?;
     let started = Instant::now();
     join.run(|| started.elapsed() > Duration::from_secs(60))
 }
@@ -199,6 +215,60 @@ async fn one_honest_peer_is_enough_and_liars_are_reported() {
     assert!(reports.iter().all(|(peer, _)| of(peer) == Manner::Liar), "{reports:?}");
 }
 
+/// A disk that was full at the end cost the whole download.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_wrong_snapshot_is_thrown_away() {
+    let fixture = fixture().await;
+    let counting = Arc::new(FaultStore::new(MemoryStore::new()));
+    let (_, peers) = peered(&fixture, &[Manner::Honest]);
+    assert_eq!(join(&fixture, counting.clone(), peers).unwrap(), Joined::Snapshot);
+
+    let disk = Arc::new(MemoryStore::new());
+    let store = Arc::new(FaultStore::new(disk.clone()));
+    store.fail_write(counting.writes() - 1, Fault::Full);
+    let (_, peers) = peered(&fixture, &[Manner::Honest]);
+    let error = join(&fixture, store.clone(), peers).unwrap_err();
+    assert!(matches!(error, InstallError::Chain(ChainError::Store(_))), "{error}");
+    let (network, peers) = peered(&fixture, &[Manner::Honest]);
+    assert_eq!(join(&fixture, disk.clone(), peers).unwrap(), Joined::Snapshot);
+    assert_eq!(network.chunks.load(Ordering::SeqCst), 0, "all of it was there");
+    open(&fixture, disk).verify_state().unwrap();
+}
+
+/// Who trusts a snapshot by a checkpoint does not know its validators before it has the state. What strangers had signed
+/// was kept, and shown to newcomers who then blamed this node.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_signed_is_not_kept() {
+    let fixture = fixture().await;
+    let manifest = fixture.file.manifest();
+    let next = &manifest.next.header;
+    let checkpoint = Checkpoint { height: next.height, block: next.id() };
+
+    let mut strange = manifest.clone();
+    let certificate = strange.certificate.as_mut().unwrap();
+    let vote = certificate.vote(&fixture.genesis.chain_id);
+    certificate.signatures = vec![development_key("mallory").sign_vote(vote).into()];
+    let (_, peers) = peered_with(&fixture, &[Manner::Honest], &strange);
+    let disk = Arc::new(MemoryStore::new());
+    let error = join_from(&fixture, Some(checkpoint), disk.clone(), peers).unwrap_err();
+    let at = manifest.header.height;
+    assert!(matches!(error, InstallError::OtherValidators { height } if height == at), "{error}");
+    assert!(disk.dump().is_empty());
+
+    // Nor is a handover kept that nobody needed.
+    let mut more = manifest.clone();
+    let path = TreeProof { other: None, siblings: Vec::new() };
+    let header = manifest.header.clone();
+    let proof = StateProof { key: vec![1], value: None, path, header, certificate: None };
+    more.handovers = vec![borsh::to_vec(&Turnover { proof, none_newer: None }).unwrap()];
+    for checkpoint in [None, Some(checkpoint)] {
+        let (_, peers) = peered_with(&fixture, &[Manner::Honest], &more);
+        let disk = Arc::new(MemoryStore::new());
+        assert_eq!(join_from(&fixture, checkpoint, disk.clone(), peers).unwrap(), Joined::Snapshot);
+        assert_eq!(open(&fixture, disk).turnovers(Height::ZERO, next.height).unwrap(), []);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_checkpoint_stops_the_join_with_both_ids() {
     let fixture = fixture().await;
@@ -208,9 +278,15 @@ async fn a_wrong_checkpoint_stops_the_join_with_both_ids() {
         Checkpoint { height: next.height, block: purlin_primitives::BlockId::new(Hash32::new([7; 32])) };
     let progress = Arc::<Mutex<JoinProgress>>::default();
     let disk = Arc::new(MemoryStore::new());
-    let join =
-        Join::new(disk.clone(), fixture.genesis.clone(), Some(checkpoint), peers, Arc::clone(&progress))
-            .unwrap();
+    let join = Join::new(
+        disk.clone(),
+        fixture.genesis.clone(),
+        Some(checkpoint),
+        OPTIONS,
+        peers,
+        Arc::clone(&progress),
+    )
+    .unwrap();
     let seen = || progress.lock().problem.is_some();
     assert_eq!(join.run(seen).unwrap(), Joined::Stopped);
     let problem = progress.lock().problem.clone().unwrap().to_string();
