@@ -1,11 +1,12 @@
-//! A peer that opens thousands of streams.
+//! A peer that opens thousands of streams, and one that asks too often.
 
 use crate::common::{Node, config, pair_of, until};
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::{DialOpts, PortUse};
 use libp2p::core::upgrade::OutboundConnectionUpgrade;
-use libp2p::{Transport, identity, noise, tcp};
+use libp2p::kad::{self, store::MemoryStore};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, SwarmBuilder, Transport, identity, noise, tcp, yamux};
 use purlin_sync::{Network, RequestId};
 use std::io;
 use tokio::task::JoinHandle;
@@ -14,6 +15,9 @@ use tokio::task::JoinHandle;
 const STREAMS: u32 = 5_000;
 /// Streams that one connection may have, and a few less.
 const STREAMS_PER_CONNECTION: u32 = 250;
+
+/// Questions to the DHT at once, more than two seconds' worth.
+const QUESTIONS: usize = 500;
 
 /// A socket on which Yamux is agreed, spoken by hand: libp2p's own half would keep to the rules.
 type Socket = noise::Output<tcp::tokio::TcpStream>;
@@ -105,6 +109,39 @@ async fn a_peer_that_opens_thousands_of_streams_is_bounded_and_disturbs_nobody()
     for flood in floods {
         flood.await.unwrap();
     }
+    node.stop().await;
+    friend.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_questions_to_the_dht_is_held_against_the_sender() {
+    let (mut node, mut friend) = pair_of(config(), config()).await;
+    // The genesis of these tests is in the name.
+    let settings = kad::Config::new(StreamProtocol::new("/purlin/0707070707070707/kad/1"));
+    let mut enemy = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|key| {
+            let id = key.public().to_peer_id();
+            kad::Behaviour::with_config(id, MemoryStore::new(id), settings)
+        })
+        .unwrap()
+        .build();
+    let id: PeerId = node.net.peer_id().to_string().parse().unwrap();
+    let address: Multiaddr = node.net.listen_addresses()[0].parse().unwrap();
+    enemy.behaviour_mut().add_address(&id, address);
+    for _ in 0..QUESTIONS {
+        enemy.behaviour_mut().get_closest_peers(PeerId::random());
+    }
+    let flood = tokio::spawn(async move {
+        loop {
+            enemy.select_next_some().await;
+        }
+    });
+    until("it is noticed", || node.counters().peers.offences >= 1).await;
+    ask(&mut friend, &mut node, 1).await;
+    flood.abort();
     node.stop().await;
     friend.stop().await;
 }
