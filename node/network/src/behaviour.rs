@@ -1,14 +1,14 @@
 //! The protocols of a node, put together.
 
 use crate::codec::{Budget, Codec};
+use crate::dht::Dht;
 use crate::gate::Gate;
 use crate::names::Genesis;
 use crate::{NetworkConfig, NetworkError, Reachability};
 use libp2p::gossipsub::{self, MessageId, WhitelistSubscriptionFilter};
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{autonat, dcutr, identify, kad, mdns, ping, relay, request_response, upnp};
+use libp2p::{autonat, dcutr, identify, mdns, ping, relay, request_response, upnp};
 use purlin_sync::Topic;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
@@ -46,7 +46,7 @@ pub(crate) struct Behaviour {
     pub(crate) ping: ping::Behaviour,
     pub(crate) gossip: Gossip,
     pub(crate) requests: request_response::Behaviour<Codec>,
-    pub(crate) kad: kad::Behaviour<MemoryStore>,
+    pub(crate) dht: Dht,
     pub(crate) relay_client: relay::client::Behaviour,
     pub(crate) relay_server: Toggle<relay::Behaviour>,
     pub(crate) dcutr: Toggle<dcutr::Behaviour>,
@@ -81,13 +81,13 @@ impl Behaviour {
             ),
             gossip: gossip(genesis)?,
             requests: requests(config, genesis),
-            kad: kad(config, genesis, peer),
+            dht: Dht::new(config, genesis, peer),
             relay_client,
             relay_server: config.relay_server.is_on().then(|| relay_server(peer)).into(),
             dcutr: config.hole_punching.is_on().then(|| dcutr::Behaviour::new(peer)).into(),
             autonat_client: is_detecting.then(autonat::v2::client::Behaviour::default).into(),
-            // Whoever can be dialled helps others to find out.
-            autonat_server: (config.reachability == Reachability::Reachable)
+            // Also while this node does not know about itself: were only those asked who know, nobody would ever know.
+            autonat_server: (config.reachability != Reachability::Unreachable)
                 .then(autonat::v2::server::Behaviour::default)
                 .into(),
             mdns: config.mdns.is_on().then(|| mdns(peer)).flatten().into(),
@@ -192,30 +192,6 @@ fn requests(config: &NetworkConfig, genesis: Genesis) -> request_response::Behav
         .with_max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
     let protocol = (genesis.sync(), request_response::ProtocolSupport::Full);
     request_response::Behaviour::with_codec(codec, [protocol], settings)
-}
-
-/// Finds peers only: records of others are not stored, so that nobody fills this node's memory.
-fn kad(config: &NetworkConfig, genesis: Genesis, peer: libp2p::PeerId) -> kad::Behaviour<MemoryStore> {
-    let mut settings = kad::Config::new(genesis.kad());
-    settings
-        .set_query_timeout(Duration::from_secs(20))
-        .set_kbucket_inserts(kad::BucketInserts::Manual)
-        .set_record_filtering(kad::StoreInserts::FilterBoth)
-        .set_periodic_bootstrap_interval(None)
-        .set_publication_interval(None)
-        .set_replication_interval(None)
-        .set_provider_publication_interval(None);
-    let store = MemoryStore::with_config(
-        peer,
-        MemoryStoreConfig { max_records: 0, max_provided_keys: 0, ..MemoryStoreConfig::default() },
-    );
-    let mut kad = kad::Behaviour::with_config(peer, store, settings);
-    kad.set_mode(match config.reachability {
-        Reachability::Detect => None,
-        Reachability::Reachable => Some(kad::Mode::Server),
-        Reachability::Unreachable => Some(kad::Mode::Client),
-    });
-    kad
 }
 
 fn relay_server(peer: libp2p::PeerId) -> relay::Behaviour {

@@ -103,17 +103,19 @@ impl Book {
         least.is_some_and(|peer| self.peers.remove(&peer).is_some())
     }
 
-    /// Returns whom to dial now: reserved peers always, others while `missing` outbound peers are.
+    /// Returns whom to dial now: reserved peers always, others while `missing` outbound peers are. Who `is_out` of the
+    /// question takes no place.
     pub(crate) fn due(
         &self,
         now_ms: u64,
         missing: usize,
-        is_busy: impl Fn(&PeerId) -> bool,
+        is_out: impl Fn(&PeerId, &[Multiaddr]) -> bool,
     ) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let mut due: Vec<(&PeerId, &Entry)> = self
             .peers
             .iter()
-            .filter(|(peer, entry)| entry.next_ms <= now_ms && !entry.addresses.is_empty() && !is_busy(peer))
+            .filter(|(_, entry)| entry.next_ms <= now_ms && !entry.addresses.is_empty())
+            .filter(|(peer, entry)| !is_out(peer, &entry.addresses))
             .collect();
         due.sort_by_key(|(_, entry)| std::cmp::Reverse((entry.role, entry.seen_ms)));
         let reserved = due.iter().filter(|(_, entry)| entry.role == Role::Reserved).count();
@@ -195,7 +197,7 @@ mod tests {
     }
 
     fn due(book: &Book, now_ms: u64, missing: usize) -> Vec<PeerId> {
-        book.due(now_ms, missing, |_| false).into_iter().map(|(peer, _)| peer).collect()
+        book.due(now_ms, missing, |_, _| false).into_iter().map(|(peer, _)| peer).collect()
     }
 
     #[test]

@@ -47,6 +47,24 @@ pub fn check_peer_address(address: &str) -> Result<(), NetworkError> {
     parse_peer(address, "a peer").map(drop)
 }
 
+/// Parses an id in base58.
+pub(crate) fn parse_id(id: &str, purpose: &'static str) -> Result<libp2p::PeerId, NetworkError> {
+    id.parse().map_err(|error: libp2p::identity::ParseError| NetworkError::Address {
+        address: id.to_owned(),
+        purpose,
+        reason: error.to_string(),
+        example: "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp",
+    })
+}
+
+/// Says whether a text is a peer id in base58.
+///
+/// # Errors
+/// [`NetworkError::Address`] with what is wrong and a right one.
+pub fn check_peer_id(id: &str) -> Result<(), NetworkError> {
+    parse_id(id, "a peer id").map(drop)
+}
+
 /// Takes the id off the end of an address.
 pub(crate) fn split_peer(mut address: Multiaddr) -> Option<(libp2p::PeerId, Multiaddr)> {
     match address.pop() {
@@ -117,6 +135,9 @@ mod tests {
     fn peers_need_an_id() {
         let error = parse_peer("/ip4/127.0.0.1/tcp/1", "bootstrap").unwrap_err().to_string();
         assert!(error.contains("/p2p/12D3"), "{error}");
+        let error = check_peer_id("/ip4/127.0.0.1/tcp/1").unwrap_err().to_string();
+        assert!(error.contains("12D3KooW"), "{error}");
+        check_peer_id("12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp").unwrap();
         assert!(parse("127.0.0.1:1", "listen").unwrap_err().to_string().contains("/ip4/"));
     }
 }

@@ -91,6 +91,8 @@ counters! {
         dials,
         /// Dials that failed.
         dial_failures,
+        /// Dials to test an address of a peer for it (AutoNAT).
+        dial_backs,
         /// Connections opened, in either direction.
         connections,
         /// Inbound connections that failed in the handshake or were turned away.

@@ -3,7 +3,7 @@
 //! One behaviour instead of libp2p's limits and lists: a subnet limit needs the same bookkeeping, and libp2p's limits
 //! keep an entry for every peer id they ever saw.
 
-use crate::convert::{ip_of, is_local};
+use crate::convert::{ip_of, is_local, is_relayed, parse_id};
 use crate::{NetworkError, NetworkLimits};
 use libp2p::PeerId;
 use libp2p::core::transport::PortUse;
@@ -34,9 +34,15 @@ pub(crate) enum Refusal {
     Outbound,
     #[error("too many connections with this peer")]
     PerPeer,
-    #[error("too many connections from this subnet")]
+    #[error("too many connections with this subnet")]
     Subnet,
+    #[error("the peer is outside, and the address inside this network")]
+    Inside,
 }
+
+/// Connections by which this node tests addresses for its peers at one time. Above what a seed needs whose peers all
+/// come back at once: a refused test tells a peer that it cannot be reached.
+const DIAL_BACKS_MAX: u32 = 128;
 
 /// An IPv4 /24 or an IPv6 /48.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +52,7 @@ impl Subnet {
     /// Returns the subnet; `None` for what is not counted: names, relayed, loopback and private addresses.
     fn of(address: &Multiaddr) -> Option<Self> {
         let ip = ip_of(address)?;
-        if is_local(ip) || crate::convert::is_relayed(address) {
+        if is_local(ip) || is_relayed(address) {
             return None;
         }
         let mut bytes = [0; 6];
@@ -62,8 +68,18 @@ impl Subnet {
 #[derive(Debug)]
 struct Link {
     peer: PeerId,
-    inbound: bool,
+    kind: Kind,
     subnet: Option<Subnet>,
+    /// Whether the peer was seen at a public address.
+    is_outside: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Inbound,
+    Outbound,
+    /// Tests an address for the peer. It has a count of its own, so that peers cannot use up the outbound quota.
+    DialBack,
 }
 
 /// Counts connections and knows the lists.
@@ -78,8 +94,10 @@ pub(crate) struct Gate {
     links: HashMap<ConnectionId, Link>,
     per_peer: BTreeMap<PeerId, u32>,
     per_subnet: BTreeMap<Subnet, u32>,
+    outbound_per_subnet: BTreeMap<Subnet, u32>,
     inbound: u32,
     outbound: u32,
+    dial_backs: u32,
 }
 
 impl Gate {
@@ -100,8 +118,10 @@ impl Gate {
             links: HashMap::new(),
             per_peer: BTreeMap::new(),
             per_subnet: BTreeMap::new(),
+            outbound_per_subnet: BTreeMap::new(),
             inbound: 0,
             outbound: 0,
+            dial_backs: 0,
         })
     }
 
@@ -158,40 +178,84 @@ impl Gate {
         self.check_subnet(address)
     }
 
-    fn check_outbound(&self, peer: &PeerId) -> Result<(), Refusal> {
+    /// Judges a dial before it begins. A second connection to a peer tests an address or replaces a relay; which, is
+    /// known when it stands.
+    fn check_dial(&self, peer: &PeerId, addresses: &[Multiaddr]) -> Result<(), Refusal> {
         self.check_peer(peer)?;
         self.check_per_peer(peer)?;
+        if !self.per_peer.contains_key(peer) {
+            return self.check_outbound_quota(peer);
+        }
+        // Otherwise a stranger could have this node knock at the doors of its own neighbours.
+        let is_outside = self.links.values().filter(|link| link.peer == *peer).all(|link| link.is_outside);
+        let leads_inside = |address: &Multiaddr| ip_of(address).is_some_and(is_local);
+        if is_outside && !addresses.is_empty() && addresses.iter().all(leads_inside) {
+            return Err(Refusal::Inside);
+        }
+        Ok(())
+    }
+
+    fn check_outbound_quota(&self, peer: &PeerId) -> Result<(), Refusal> {
         if self.outbound >= self.limits.outbound_max && !self.reserved.contains(peer) {
             return Err(Refusal::Outbound);
         }
         Ok(())
     }
 
+    fn check_outbound(&self, peer: &PeerId, address: &Multiaddr, port: PortUse) -> Result<(), Refusal> {
+        self.check_peer(peer)?;
+        self.check_per_peer(peer)?;
+        if port == PortUse::New {
+            return if self.dial_backs < DIAL_BACKS_MAX { Ok(()) } else { Err(Refusal::Outbound) };
+        }
+        self.check_outbound_quota(peer)?;
+        let is_free = self.has_room_outbound(address) || self.reserved.contains(peer);
+        if is_free { Ok(()) } else { Err(Refusal::Subnet) }
+    }
+
+    fn has_room_outbound(&self, address: &Multiaddr) -> bool {
+        let count = Subnet::of(address).and_then(|subnet| self.outbound_per_subnet.get(&subnet));
+        count.is_none_or(|count| *count < self.limits.outbound_per_subnet_max)
+    }
+
+    /// Returns whether a dial to one of the addresses would leave the outbound peers diverse enough.
+    pub(crate) fn is_diverse(&self, peer: &PeerId, addresses: &[Multiaddr]) -> bool {
+        self.reserved.contains(peer) || addresses.iter().any(|address| self.has_room_outbound(address))
+    }
+
     fn opened(&mut self, id: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) {
-        let inbound = endpoint.is_listener();
-        let subnet = inbound.then(|| Subnet::of(endpoint.get_remote_address())).flatten();
+        let kind = match endpoint {
+            ConnectedPoint::Listener { .. } => Kind::Inbound,
+            ConnectedPoint::Dialer { port_use: PortUse::New, .. } => Kind::DialBack,
+            ConnectedPoint::Dialer { .. } => Kind::Outbound,
+        };
+        let address = endpoint.get_remote_address();
+        let subnet = Subnet::of(address);
+        let is_outside = ip_of(address).is_some_and(|ip| !is_local(ip)) && !is_relayed(address);
         *self.per_peer.entry(peer).or_default() += 1;
-        if let Some(subnet) = subnet {
-            *self.per_subnet.entry(subnet).or_default() += 1;
+        let (count, per_subnet) = self.counts(kind);
+        *count += 1;
+        if let (Some(per_subnet), Some(subnet)) = (per_subnet, subnet) {
+            *per_subnet.entry(subnet).or_default() += 1;
         }
-        if inbound {
-            self.inbound += 1;
-        } else {
-            self.outbound += 1;
+        self.links.insert(id, Link { peer, kind, subnet, is_outside });
+    }
+
+    fn counts(&mut self, kind: Kind) -> (&mut u32, Option<&mut BTreeMap<Subnet, u32>>) {
+        match kind {
+            Kind::Inbound => (&mut self.inbound, Some(&mut self.per_subnet)),
+            Kind::Outbound => (&mut self.outbound, Some(&mut self.outbound_per_subnet)),
+            Kind::DialBack => (&mut self.dial_backs, None),
         }
-        self.links.insert(id, Link { peer, inbound, subnet });
     }
 
     fn closed(&mut self, id: &ConnectionId) {
         let Some(link) = self.links.remove(id) else { return };
         decrement(&mut self.per_peer, &link.peer);
-        if let Some(subnet) = link.subnet {
-            decrement(&mut self.per_subnet, &subnet);
-        }
-        if link.inbound {
-            self.inbound -= 1;
-        } else {
-            self.outbound -= 1;
+        let (count, per_subnet) = self.counts(link.kind);
+        *count -= 1;
+        if let (Some(per_subnet), Some(subnet)) = (per_subnet, link.subnet) {
+            decrement(per_subnet, &subnet);
         }
     }
 }
@@ -206,15 +270,7 @@ fn decrement<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
 }
 
 fn parse_ids(ids: &[String], purpose: &'static str) -> Result<BTreeSet<PeerId>, NetworkError> {
-    let parse = |id: &String| {
-        id.parse().map_err(|error: libp2p::identity::ParseError| NetworkError::Address {
-            address: id.clone(),
-            purpose,
-            reason: error.to_string(),
-            example: "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp",
-        })
-    };
-    ids.iter().map(parse).collect()
+    ids.iter().map(|id| parse_id(id, purpose)).collect()
 }
 
 impl NetworkBehaviour for Gate {
@@ -251,7 +307,7 @@ impl NetworkBehaviour for Gate {
         &mut self,
         id: ConnectionId,
         peer: Option<PeerId>,
-        _: &[Multiaddr],
+        addresses: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         let is_reserved = peer.is_some_and(|peer| self.reserved.contains(&peer));
@@ -259,7 +315,7 @@ impl NetworkBehaviour for Gate {
             return Err(ConnectionDenied::new(Refusal::Pending));
         }
         if let Some(peer) = peer {
-            self.check_outbound(&peer).map_err(ConnectionDenied::new)?;
+            self.check_dial(&peer, addresses).map_err(ConnectionDenied::new)?;
         }
         self.pending_outbound.insert(id);
         Ok(Vec::new())
@@ -269,12 +325,12 @@ impl NetworkBehaviour for Gate {
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        address: &Multiaddr,
         _: Endpoint,
-        _: PortUse,
+        port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.pending_outbound.remove(&id);
-        self.check_outbound(&peer).map_err(ConnectionDenied::new)?;
+        self.check_outbound(&peer, address, port).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -304,78 +360,4 @@ impl NetworkBehaviour for Gate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gate(limits: NetworkLimits, reserved: &[PeerId]) -> Gate {
-        Gate::new(&limits, &[], &[], reserved.iter().copied().collect()).unwrap()
-    }
-
-    fn listener(from: &str) -> ConnectedPoint {
-        ConnectedPoint::Listener {
-            local_addr: "/ip4/192.0.2.1/tcp/1".parse().unwrap(),
-            send_back_addr: from.parse().unwrap(),
-        }
-    }
-
-    fn enter(gate: &mut Gate, id: usize, peer: PeerId, from: &str) -> Result<(), Refusal> {
-        let endpoint = listener(from);
-        gate.check_inbound(&peer, endpoint.get_remote_address())?;
-        gate.opened(ConnectionId::new_unchecked(id), peer, &endpoint);
-        Ok(())
-    }
-
-    #[test]
-    fn one_subnet_does_not_fill_the_node() {
-        let limits = NetworkLimits { per_subnet_max: 2, ..NetworkLimits::default() };
-        let mut gate = gate(limits, &[]);
-        assert_eq!(enter(&mut gate, 1, PeerId::random(), "/ip4/203.0.113.1/tcp/1"), Ok(()));
-        assert_eq!(enter(&mut gate, 2, PeerId::random(), "/ip4/203.0.113.2/tcp/1"), Ok(()));
-        assert_eq!(enter(&mut gate, 3, PeerId::random(), "/ip4/203.0.113.3/tcp/1"), Err(Refusal::Subnet));
-        assert_eq!(enter(&mut gate, 4, PeerId::random(), "/ip4/203.0.114.3/tcp/1"), Ok(()));
-        for id in 10..20 {
-            assert_eq!(enter(&mut gate, id, PeerId::random(), "/ip4/192.168.1.3/tcp/1"), Ok(()), "private");
-        }
-        gate.closed(&ConnectionId::new_unchecked(1));
-        assert_eq!(enter(&mut gate, 5, PeerId::random(), "/ip4/203.0.113.3/tcp/1"), Ok(()));
-    }
-
-    #[test]
-    fn inbound_connections_are_limited_except_for_reserved_peers() {
-        let friend = PeerId::random();
-        let limits = NetworkLimits { inbound_max: 1, ..NetworkLimits::default() };
-        let mut gate = gate(limits, &[friend]);
-        assert_eq!(enter(&mut gate, 1, PeerId::random(), "/ip4/127.0.0.1/tcp/1"), Ok(()));
-        assert_eq!(enter(&mut gate, 2, PeerId::random(), "/ip4/127.0.0.1/tcp/1"), Err(Refusal::Inbound));
-        assert_eq!(enter(&mut gate, 3, friend, "/ip4/127.0.0.1/tcp/1"), Ok(()));
-    }
-
-    #[test]
-    fn nothing_is_kept_of_those_who_left() {
-        let mut gate = gate(NetworkLimits::default(), &[]);
-        for id in 0..100 {
-            assert_eq!(enter(&mut gate, id, PeerId::random(), "/ip4/203.0.113.1/tcp/1"), Ok(()));
-            gate.closed(&ConnectionId::new_unchecked(id));
-        }
-        assert!(gate.per_peer.is_empty() && gate.per_subnet.is_empty() && gate.links.is_empty());
-    }
-
-    #[test]
-    fn lists_are_obeyed() {
-        let (friend, stranger, enemy) = (PeerId::random(), PeerId::random(), PeerId::random());
-        let mut gate = Gate::new(
-            &NetworkLimits::default(),
-            &[friend.to_base58(), enemy.to_base58()],
-            &[enemy.to_base58()],
-            BTreeSet::new(),
-        )
-        .unwrap();
-        assert_eq!(gate.check_peer(&friend), Ok(()));
-        assert_eq!(gate.check_peer(&stranger), Err(Refusal::NotAllowed));
-        assert_eq!(gate.check_peer(&enemy), Err(Refusal::Denied));
-        gate.ban(friend);
-        assert_eq!(gate.check_peer(&friend), Err(Refusal::Banned));
-        gate.pardon(&friend);
-        assert_eq!(gate.check_peer(&friend), Ok(()));
-    }
-}
+mod tests;

@@ -42,7 +42,8 @@
 //! **What runs.** TCP (Noise, Yamux) and QUIC; gossipsub for the three topics, without authors or signatures, messages
 //! named by content and sent on only after [`Relay`](purlin_sync::GossipVerdict::Relay); requests and answers of opaque
 //! bytes with a length; a Kademlia DHT for finding peers; identify and ping under their standard names, so that any
-//! libp2p node can look; AutoNAT, relays, hole punching, mDNS and UPnP where the configuration says so.
+//! libp2p node can look; AutoNAT (every node that may be reachable dials others back, and one that does not know
+//! whether it is asks them to); relays, hole punching, mDNS and UPnP where the configuration says so.
 //!
 //! **What holds.** The task waits for nobody: commands and messages lie in queues with limits, and the lowest priority
 //! gives way. Every limit is in [`NetworkLimits`] or a constant beside its queue. A peer's score starts at 0, falls with
@@ -58,6 +59,7 @@ mod codec;
 mod config;
 mod convert;
 mod counters;
+mod dht;
 mod error;
 mod gate;
 mod handle;
@@ -72,8 +74,8 @@ mod store;
 mod task;
 mod transport;
 
-pub use config::{NetworkConfig, NetworkLimits, Reachability, Switch};
-pub use convert::check_peer_address;
+pub use config::{NetworkConfig, NetworkLimits, Reachability, Switch, TopicRates};
+pub use convert::{check_peer_address, check_peer_id};
 pub use counters::{NetworkCounters, PeerCounters, TopicCounters};
 pub use error::NetworkError;
 pub use handle::NetworkHandle;

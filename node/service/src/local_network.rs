@@ -146,6 +146,8 @@ pub fn local_network(network: &LocalNetwork) -> Result<(Genesis, Vec<LocalNode>)
             ("chain.block_interval_ms", BLOCK_INTERVAL_MS.to_string()),
             ("chain.idle_ms", IDLE_MS.to_string()),
             ("network.listen", listen),
+            // On one machine everybody reaches everybody.
+            ("network.reachable", "yes".to_owned()),
             ("network.reserved", others.join(",")),
         ];
         if network.engine == LocalEngine::Pow {
@@ -221,6 +223,7 @@ mod tests {
     use super::*;
     use crate::config::{PartialSettings, Settings};
     use crate::init::read_genesis;
+    use purlin_network::Reachability;
 
     /// Finds ports that are free now, below those that the system gives away.
     fn free_base(validators: u16) -> u16 {
@@ -262,6 +265,7 @@ mod tests {
                 .filter(|address| *address != node.address)
                 .collect();
             assert_eq!(settings.network_reserved, others);
+            assert_eq!(settings.network_reachable, Reachability::Reachable);
             let identity = Identity::load_or_create(&node.home.identity()).unwrap();
             assert!(node.address.ends_with(&format!("/p2p/{}", identity.peer_id())));
         }

@@ -17,8 +17,9 @@ use crate::connection::{ask_passphrase, key_error, read_passphrase_file};
 use crate::context::Context;
 use crate::error::{Attempt, CliError};
 
-/// Where a node listens for peers when it joins a chain: every address, the port of all Purlin nodes.
-const LISTEN_DEFAULT: &str = "/ip4/0.0.0.0/tcp/7421";
+/// Where a node listens for peers when it joins a chain: every address, the port of all Purlin nodes. A private network
+/// (`network.key`) has to take QUIC out, which cannot carry the key; the node says so when it starts.
+const LISTEN_DEFAULT: &str = "/ip4/0.0.0.0/tcp/7421,/ip4/0.0.0.0/udp/7421/quic-v1";
 
 /// Arguments of `purlin init`.
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,7 @@ mod upkeep;
 
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::book::Book;
+use crate::dht::DhtEvent;
 use crate::handle::Shared;
 use crate::inbox::{Inbox, NetworkSink};
 use crate::names::{Genesis, TopicNames};
@@ -109,6 +110,7 @@ impl Task {
             limits,
         };
         task.restore();
+        task.show_external();
         task
     }
 
@@ -188,9 +190,7 @@ impl Task {
                 tracing::warn!(%error, "a listener reports an error; it goes on");
             }
             SwarmEvent::ExternalAddrConfirmed { .. } | SwarmEvent::ExternalAddrExpired { .. } => {
-                let external = self.swarm.external_addresses().map(ToString::to_string).collect();
-                tracing::info!(addresses = ?external, "addresses at which others reach this node");
-                self.shared.view.write().external = external;
+                self.show_external();
             }
             _ => {}
         }
@@ -203,7 +203,8 @@ impl Task {
             BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Requests(event) => self.on_request_event(event),
-            BehaviourEvent::Kad(event) => self.on_kad(event),
+            BehaviourEvent::Dht(DhtEvent::Kad(event)) => self.on_kad(event),
+            BehaviourEvent::Dht(DhtEvent::Flooded(peer)) => self.charge_flood(peer),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),
             BehaviourEvent::RelayClient(event) => tracing::info!(?event, "relay"),
             BehaviourEvent::RelayServer(event) => tracing::debug!(?event, "relaying for others"),
@@ -214,7 +215,8 @@ impl Task {
                 tracing::debug!(address = %event.tested_addr, reachable = event.result.is_ok(), "dialled back");
             }
             BehaviourEvent::AutonatServer(event) => {
-                tracing::debug!(client = %event.client, reachable = event.result.is_ok(), "dialled back for another");
+                self.shared.counts.peers.dial_backs.one();
+                tracing::debug!(client = %event.client, address = %event.tested_addr, "dialled back for another");
             }
             BehaviourEvent::Upnp(event) => tracing::info!(?event, "port forwarding"),
         }

@@ -2,8 +2,9 @@
 
 use super::Task;
 use super::session::{Session, Stage};
+use crate::Reachability;
 use crate::book::Role;
-use crate::convert::{is_plausible, split_peer, to_peer_id};
+use crate::convert::{ip_of, is_plausible, is_relayed, split_peer, to_peer_id};
 use crate::names::Kinship;
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError};
@@ -23,9 +24,16 @@ impl Task {
     pub(super) fn on_opened(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let now_ms = self.now_ms();
         let session = self.sessions.entry(peer).or_insert_with(|| Session::new(&self.limits, now_ms));
+        let is_punched = session.is_relayed();
         session.open(id, endpoint, now_ms);
         tracing::debug!(peer = %peer, address = %endpoint.get_remote_address(), "connection opened");
         self.show(&peer);
+        if self.reachability == Reachability::Detect
+            && !is_punched
+            && let Some(address) = reached_at(endpoint)
+        {
+            self.is_reached_at(address.clone());
+        }
     }
 
     pub(super) fn on_closed(&mut self, peer: PeerId, id: ConnectionId, left: u32) {
@@ -91,10 +99,10 @@ impl Task {
         }
         let now_ms = self.now_ms();
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let is_new = session.identify(&info.agent_version);
+        let serves_kad = info.protocols.contains(&self.genesis.kad());
+        let is_news = session.identify(&info.agent_version, serves_kad);
         let seen: Vec<Multiaddr> = session.links.values().map(|link| link.address.clone()).collect();
         let is_ours = session.stage == Stage::Ours;
-        let serves_kad = info.protocols.contains(&self.genesis.kad());
         for address in info.listen_addrs.into_iter().take(CLAIMED_MAX) {
             let address = match split_peer(address.clone()) {
                 Some((id, rest)) if id == peer => rest,
@@ -106,7 +114,7 @@ impl Task {
                 continue;
             }
             if serves_kad {
-                self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
+                self.swarm.behaviour_mut().dht.kad.add_address(&peer, address.clone());
             }
             if is_ours {
                 self.learn(peer, address);
@@ -115,7 +123,7 @@ impl Task {
         if is_ours {
             self.book.seen(&peer, now_ms);
         }
-        if is_new && serves_kad {
+        if is_news {
             self.upkeep.search_soon(now_ms);
         }
         self.show(&peer);
@@ -155,7 +163,7 @@ impl Task {
     /// Ends all connections with a peer and does not dial it for a while.
     pub(super) fn drop_peer(&mut self, peer: PeerId, avoid_until_ms: u64) {
         self.book.avoid(&peer, avoid_until_ms);
-        self.swarm.behaviour_mut().kad.remove_peer(&peer);
+        self.swarm.behaviour_mut().dht.kad.remove_peer(&peer);
         // An error says that it is gone already.
         let _ = self.swarm.disconnect_peer_id(peer);
     }
@@ -266,6 +274,14 @@ impl Task {
             }
         }
     }
+}
+
+/// Returns the own address that somebody dialled, which is then known to be one that can be dialled. AutoNAT finds out
+/// about others, those of a router for example; but it asks only peers this node dialled, and a seed may dial nobody.
+fn reached_at(endpoint: &ConnectedPoint) -> Option<&Multiaddr> {
+    let ConnectedPoint::Listener { local_addr, send_back_addr } = endpoint else { return None };
+    let is_direct = !is_relayed(local_addr) && ip_of(local_addr).is_some();
+    (is_direct && is_plausible(local_addr, send_back_addr)).then_some(local_addr)
 }
 
 /// Returns a number nobody needs to guess or repeat: it spreads dials in time.

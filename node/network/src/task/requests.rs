@@ -41,6 +41,11 @@ impl Requests {
         Some(outbound)
     }
 
+    /// Returns whether requests are under way with a peer, in either direction.
+    pub(super) fn are_under_way(&self, peer: &PeerId) -> bool {
+        self.outbound_by_peer.contains_key(peer) || self.inbound_by_peer.contains_key(peer)
+    }
+
     fn take_inbound(&mut self, id: u64) -> Option<Inbound> {
         let inbound = self.inbound.remove(&id)?;
         decrement(&mut self.inbound_by_peer, &inbound.peer);

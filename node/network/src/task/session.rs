@@ -5,6 +5,7 @@ use crate::convert::is_relayed;
 use crate::counters::index;
 use crate::rate::TokenBucket;
 use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::PortUse;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use purlin_sync::{PeerInfo, Topic};
@@ -14,6 +15,14 @@ use std::collections::BTreeMap;
 const FLOOD_MS: u64 = 1_000;
 /// Longest text of a peer that is kept.
 const AGENT_CHARS_MAX: usize = 64;
+
+/// A connection that tested an address is closed after this time: the test takes a few round trips.
+const DIAL_BACK_MS: u64 = 5_000;
+
+/// Returns whether this node dialled to test an address for a peer (AutoNAT): nothing else asks for a port of its own.
+pub(crate) fn is_dial_back(endpoint: &ConnectedPoint) -> bool {
+    matches!(endpoint, ConnectedPoint::Dialer { port_use: PortUse::New, .. })
+}
 
 /// How far a peer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +40,9 @@ pub(crate) struct Link {
     pub(crate) address: Multiaddr,
     outbound: bool,
     relayed: bool,
+    /// Whether this node opened it to test an address for the peer.
+    dial_back: bool,
+    opened_ms: u64,
     /// When it was opened or last answered a ping.
     pub(crate) heard_ms: u64,
     /// Whether the peer answers pings at all.
@@ -44,7 +56,7 @@ pub(crate) struct Session {
     pub(crate) since_ms: u64,
     pub(crate) stage: Stage,
     agent: String,
-    is_identified: bool,
+    serves_dht: bool,
     pub(crate) ping_us: Option<u64>,
     messages: [TokenBucket; Topic::ALL.len()],
     bytes: [TokenBucket; Topic::ALL.len()],
@@ -54,16 +66,16 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(limits: &NetworkLimits, now_ms: u64) -> Self {
-        let messages = TokenBucket::new(limits.gossip_messages_per_second, now_ms);
+        let messages = |topic| TokenBucket::new(limits.gossip_messages_per_second.of(topic), now_ms);
         let bytes = TokenBucket::new(limits.gossip_bytes_per_second, now_ms);
         Self {
             links: BTreeMap::new(),
             since_ms: now_ms,
             stage: Stage::Unidentified,
             agent: String::new(),
-            is_identified: false,
+            serves_dht: false,
             ping_us: None,
-            messages: std::array::from_fn(|_| messages.clone()),
+            messages: Topic::ALL.map(messages),
             bytes: std::array::from_fn(|_| bytes.clone()),
             requests: TokenBucket::new(limits.requests_per_second, now_ms),
             flooded_ms: None,
@@ -74,17 +86,43 @@ impl Session {
         let address = endpoint.get_remote_address().clone();
         let relayed = endpoint.is_relayed() || is_relayed(&address);
         let outbound = endpoint.is_dialer();
-        self.links.insert(id, Link { address, outbound, relayed, heard_ms: now_ms, answers: true });
+        let dial_back = is_dial_back(endpoint);
+        let link = Link {
+            address,
+            outbound,
+            relayed,
+            dial_back,
+            opened_ms: now_ms,
+            heard_ms: now_ms,
+            answers: true,
+        };
+        self.links.insert(id, link);
     }
 
-    /// Keeps what a peer says of itself, without what could confuse a terminal; returns whether it is the first time.
-    pub(crate) fn identify(&mut self, agent: &str) -> bool {
+    /// Returns connections that tested an address for the peer and have no other use.
+    pub(crate) fn spent_dial_backs(&self, now_ms: u64) -> impl Iterator<Item = ConnectionId> {
+        let has_other = self.links.values().any(|link| !link.dial_back);
+        let is_spent = move |link: &Link| {
+            has_other && link.dial_back && now_ms.saturating_sub(link.opened_ms) >= DIAL_BACK_MS
+        };
+        self.links.iter().filter(move |(_, link)| is_spent(link)).map(|(id, _)| *id)
+    }
+
+    /// Returns whether a connection leads to the peer through a relay.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.links.values().any(|link| link.relayed)
+    }
+
+    /// Keeps what a peer says of itself, without what could confuse a terminal; returns whether it serves the DHT and did
+    /// not before.
+    pub(crate) fn identify(&mut self, agent: &str, serves_dht: bool) -> bool {
         self.agent = agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
-        !std::mem::replace(&mut self.is_identified, true)
+        serves_dht && !std::mem::replace(&mut self.serves_dht, serves_dht)
     }
 
+    /// Returns whether this node chose the peer. A dial-back is the peer's wish: it must not fill the outbound quota.
     pub(crate) fn is_outbound(&self) -> bool {
-        self.links.values().any(|link| link.outbound)
+        self.links.values().any(|link| link.outbound && !link.dial_back)
     }
 
     /// Returns the addresses that led to the peer.

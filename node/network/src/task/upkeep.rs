@@ -137,6 +137,7 @@ impl Task {
         }
         self.drop_silent(now_ms);
         self.close_dead(now_ms);
+        self.close_dial_backs(now_ms);
         self.restart_listeners(now_ms);
         self.dial(now_ms);
         self.search(now_ms);
@@ -178,6 +179,16 @@ impl Task {
         }
     }
 
+    /// Closes connections that have served to test an address: each costs memory on both sides. Not while requests are
+    /// under way, which may be on any connection with the peer.
+    fn close_dial_backs(&mut self, now_ms: u64) {
+        let idle = self.sessions.iter().filter(|(peer, _)| !self.requests.are_under_way(peer));
+        let spent: Vec<_> = idle.flat_map(|(_, session)| session.spent_dial_backs(now_ms)).collect();
+        for connection in spent {
+            self.swarm.close_connection(connection);
+        }
+    }
+
     fn restart_listeners(&mut self, now_ms: u64) {
         for listener in &mut self.upkeep.listeners {
             if listener.id.is_some() || listener.retry_ms > now_ms {
@@ -197,7 +208,11 @@ impl Task {
         let outbound = self.sessions.values().filter(|session| session.is_outbound()).count();
         let missing = (self.limits.outbound_wanted as usize).saturating_sub(outbound);
         let sessions = &self.sessions;
-        let due = self.book.due(now_ms, missing, |peer| sessions.contains_key(peer));
+        let gate = &self.swarm.behaviour().gate;
+        let is_out = |peer: &PeerId, addresses: &[Multiaddr]| {
+            sessions.contains_key(peer) || !gate.is_diverse(peer, addresses)
+        };
+        let due = self.book.due(now_ms, missing, is_out);
         let patience_ms = super::millis(self.limits.handshake_timeout) + 5_000;
         for (peer, addresses) in due {
             self.book.dialling(&peer, now_ms + patience_ms);
@@ -221,7 +236,7 @@ impl Task {
         }
         self.upkeep.next_search_ms = now_ms + SEARCH_MS;
         self.shared.counts.peers.searches.one();
-        self.search = Some(self.swarm.behaviour_mut().kad.get_closest_peers(PeerId::random()));
+        self.search = Some(self.swarm.behaviour_mut().dht.kad.get_closest_peers(PeerId::random()));
     }
 
     fn save(&mut self, now_ms: u64) {
@@ -267,7 +282,7 @@ impl Task {
             listener.is_up = true;
         }
         if self.reachability == Reachability::Reachable && ip_of(&address).is_some() {
-            self.swarm.add_external_address(address.clone());
+            self.is_reached_at(address.clone());
         }
         let address = address.to_string();
         let mut view = self.shared.view.write();
@@ -279,8 +294,26 @@ impl Task {
     pub(super) fn on_not_listening(&mut self, address: &Multiaddr) {
         let text = address.to_string();
         self.shared.view.write().listening.retain(|known| *known != text);
-        if self.reachability == Reachability::Reachable {
-            self.swarm.remove_external_address(address);
+        self.swarm.remove_external_address(address);
+        self.show_external();
+    }
+
+    /// Notes an address at which others reach this node.
+    pub(super) fn is_reached_at(&mut self, address: Multiaddr) {
+        if self.swarm.external_addresses().any(|known| *known == address) {
+            return;
+        }
+        self.swarm.add_external_address(address);
+        self.show_external();
+    }
+
+    /// Shows people the addresses at which others reach this node.
+    pub(super) fn show_external(&self) {
+        let mut external: Vec<String> = self.swarm.external_addresses().map(ToString::to_string).collect();
+        external.sort_unstable();
+        if self.shared.view.read().external != external {
+            tracing::info!(addresses = ?external, "addresses at which others reach this node");
+            self.shared.view.write().external = external;
         }
     }
 

@@ -156,7 +156,7 @@ async fn a_full_sink_costs_gossip_and_nothing_else() {
 #[tokio::test]
 async fn a_flood_of_gossip_is_ignored_and_held_against_the_sender() {
     let mut first = config();
-    first.limits.gossip_messages_per_second = 5;
+    first.limits.gossip_messages_per_second.transactions = 5;
     let (mut a, b) = crate::common::pair_of(first, config()).await;
     publish(&b, Topic::Transactions, b"hello").await;
     a.gossip(Topic::Transactions, b"hello").await;

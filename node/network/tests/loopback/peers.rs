@@ -225,26 +225,6 @@ async fn the_deny_list_is_obeyed() {
 }
 
 #[tokio::test]
-async fn the_third_finds_the_first_through_the_second() {
-    let mut a = Node::start(config()).await;
-    let mut second = config();
-    second.bootstrap = vec![a.address()];
-    let mut b = Node::start(second).await;
-    b.connected(&a.id()).await;
-    let mut third = config();
-    third.bootstrap = vec![b.address()];
-    let mut c = Node::start(third).await;
-    c.connected(&b.id()).await;
-    c.connected(&a.id()).await;
-    a.connected(&c.id()).await;
-    let searches: u64 = [&a, &c].iter().map(|node| node.counters().peers.searches).sum();
-    assert!(searches >= 1, "one of the two has asked the second");
-    for node in [a, b, c] {
-        node.stop().await;
-    }
-}
-
-#[tokio::test]
 async fn a_private_network_needs_its_key() {
     let with_key = |key: u8| NetworkConfig { pre_shared_key: Some([key; 32]), ..config() };
     let (a, mut b) = pair_of(with_key(1), with_key(1)).await;

@@ -15,6 +15,7 @@ pub use registry::{SETTINGS, SettingSpec, environment_name, find_setting};
 pub use value::{EngineBackend, LogFormat, MemoryAllocation, SyncMethod};
 
 use purlin_mempool::Limits;
+use purlin_network::Reachability;
 use purlin_sync::Checkpoint;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -102,6 +103,12 @@ pub struct Settings {
     pub network_reserved: Vec<String>,
     /// Where others reach this node.
     pub network_external: Vec<String>,
+    /// Whether others can dial this node.
+    pub network_reachable: Reachability,
+    /// Ids of the only nodes that may connect; empty for all.
+    pub network_allowed: Vec<String>,
+    /// Ids of nodes that may not connect.
+    pub network_denied: Vec<String>,
     /// Nodes that carry connections to this one.
     pub network_relays: Vec<String>,
     /// Whether this node carries connections of others.
@@ -175,6 +182,9 @@ impl Settings {
             network_peers: parse::with(value("network.peers"), parse::addresses)?,
             network_reserved: parse::with(value("network.reserved"), parse::addresses)?,
             network_external: parse::with(value("network.external"), parse::addresses)?,
+            network_reachable: parse::with(value("network.reachable"), parse::reachable)?,
+            network_allowed: parse::with(value("network.allowed"), parse::peer_ids)?,
+            network_denied: parse::with(value("network.denied"), parse::peer_ids)?,
             network_relays: parse::with(value("network.relays"), parse::addresses)?,
             network_relay_server: parse::with(value("network.relay_server"), parse::switch)?,
             network_key: parse::with(value("network.key"), parse::network_key)?,

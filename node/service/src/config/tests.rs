@@ -89,6 +89,9 @@ fn a_bad_value_names_setting_value_expectation_and_place() {
         ("[mempool]\nbytes_max = [1]", "expected a size"),
         ("[engine]\nbackend = 'llvm'", "expected cranelift-speed, cranelift-none or pulley"),
         ("[chain]\nvalidator_key = '../x'", "expected a key's name"),
+        ("[network]\nreachable = 'maybe'", "expected auto, yes or no"),
+        ("[network]\ndenied = '12D3KooW'", "\"12D3KooW\" is none"),
+        ("[network]\nallowed = '/ip4/192.0.2.1/tcp/7421'", "expected peer ids such as 12D3KooW"),
         ("[log]\nformat = true", "expected text or json"),
     ] {
         let message = file(text).unwrap_err().to_string();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::{ConfigError, Origin};
 use crate::keystore::KeyName;
+use purlin_network::{Reachability, check_peer_id};
 use purlin_sync::Checkpoint;
 
 /// How wasm is run; gas and results are the same.
@@ -166,13 +167,36 @@ pub(super) fn allocation(text: &str) -> Result<MemoryAllocation, String> {
     }
 }
 
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+}
+
 pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
-    let all: Vec<String> =
-        text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect();
+    let all = list(text);
     if all.iter().all(|one| one.starts_with('/')) {
         return Ok(all);
     }
     Err("multiaddresses such as /ip4/0.0.0.0/tcp/7421, with commas between them".into())
+}
+
+pub(super) fn reachable(text: &str) -> Result<Reachability, String> {
+    match text {
+        "auto" => Ok(Reachability::Detect),
+        "yes" => Ok(Reachability::Reachable),
+        "no" => Ok(Reachability::Unreachable),
+        _ => Err("auto, yes or no".into()),
+    }
+}
+
+pub(super) fn peer_ids(text: &str) -> Result<Vec<String>, String> {
+    let all = list(text);
+    match all.iter().find(|id| check_peer_id(id).is_err()) {
+        None => Ok(all),
+        Some(wrong) => Err(format!(
+            "peer ids such as 12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp, with commas between them; \
+             {wrong:?} is none"
+        )),
+    }
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, String> {
