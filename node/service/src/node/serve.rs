@@ -299,9 +299,11 @@ fn events_of(receipts: &[Receipt]) -> u32 {
 impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
     fn status(&self) -> Status {
         let core = &self.core;
-        // Before the head, which may have moved on since: a final height above it would be none.
+        // Before the head, which may have moved on since, or under proof of work back: a final height above it would be
+        // none.
         let final_height = *core.heights.borrow();
         let head = Arc::clone(&core.head.read());
+        let final_height = final_height.min(head.height);
         let (transactions, bytes) = {
             let pool = core.pool.lock();
             (pool.mempool.len() as u64, pool.mempool.bytes() as u64)
