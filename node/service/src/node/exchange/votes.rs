@@ -214,10 +214,10 @@ impl<S: KeyValueStore> Exchange<S> {
         }
         let started_ms = *self.signing.started_ms.get_or_insert(now_ms);
         let head = self.core.head.read().height;
-        let may = if self.blocks.believed_height().is_some() {
+        // What half of the peers say: one that claims too much silences nobody.
+        let may = if let Some(believed) = self.blocks.believed_height() {
             let heard_ms = *self.signing.heard_ms.get_or_insert(now_ms);
-            let caught_up = self.blocks.progress().is_none_or(|progress| progress.target <= head);
-            caught_up || now_ms.saturating_sub(heard_ms) >= CATCH_UP_MS
+            believed <= head || now_ms.saturating_sub(heard_ms) >= CATCH_UP_MS
         } else {
             now_ms.saturating_sub(started_ms) >= ALONE_MS && self.decides_without_others(head.next())
         };
