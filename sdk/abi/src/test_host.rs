@@ -150,12 +150,6 @@ pub enum Request {
         /// Time; `None` leaves what the next block would have.
         time: Option<TimestampMs>,
     },
-    /// Chooses how many blocks on top make a block final, which applications may ask; 0 at the start.
-    /// [`Response::Done`].
-    SetConfirmationDepth {
-        /// How many.
-        blocks: u64,
-    },
     /// Makes empty blocks. [`Response::Block`] with the new head.
     Advance {
         /// How many.
@@ -217,6 +211,12 @@ pub enum Request {
         /// At most this many; 0 or more than [`PAGE_ENTRIES_MAX`] means that. The host may stop earlier to
         /// keep the frame small, but not before one entry.
         limit: u32,
+    },
+    /// Chooses how many blocks on top make a block final, which applications may ask; 0 at the start.
+    /// [`Response::Done`].
+    SetConfirmationDepth {
+        /// How many.
+        blocks: u64,
     },
 }
 
