@@ -23,7 +23,7 @@ const QUESTIONS: usize = 500;
 type Socket = noise::Output<tcp::tokio::TcpStream>;
 
 async fn dial(to: &Node, identity: &identity::Keypair) -> io::Result<Socket> {
-    let address = to.net.listen_addresses()[0].parse().unwrap();
+    let address = to.net.listen_addresses()[0].parse().expect("a multiaddress");
     let mut tcp = tcp::tokio::Transport::new(tcp::Config::default());
     let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
     let mut socket = tcp.dial(address, options).expect("an address of TCP").await?;
