@@ -463,7 +463,7 @@ impl<S: KeyValueStore> Exchange<S> {
         for output in outputs {
             match output {
                 SyncOutput::Ask { peer, id, request } => self.ask(&peer, id, &request),
-                SyncOutput::Deliver(block) => self.delivered.push_back(*block),
+                SyncOutput::Deliver(block) => self.keep_delivered(*block),
                 SyncOutput::Report { peer, offence } => self.network.report(&peer, offence),
                 SyncOutput::OtherChain { peer, genesis } => {
                     tracing::info!(%peer, theirs = %genesis, ours = %self.core.chain.genesis_id(), "a peer is on another chain");
@@ -471,6 +471,13 @@ impl<S: KeyValueStore> Exchange<S> {
             }
         }
         self.give_next(now_ms)
+    }
+
+    /// Keeps a block that the plan delivered. After a peer was found lying it begins again below what it delivered before.
+    fn keep_delivered(&mut self, block: SyncedBlock) {
+        let height = block.certified.header.height;
+        self.delivered.retain(|kept| kept.certified.header.height < height);
+        self.delivered.push_back(block);
     }
 
     /// Gives the driver what the plan delivered, as far as it can use it now.

@@ -205,7 +205,7 @@ impl<S: KeyValueStore> Exchange<S> {
             let own = self.own_status();
             for output in self.blocks.stored(now_ms, &id, &own) {
                 match output {
-                    SyncOutput::Deliver(block) => self.delivered.push_back(*block),
+                    SyncOutput::Deliver(block) => self.keep_delivered(*block),
                     SyncOutput::Ask { peer, id, request } => self.ask(&peer, id, &request),
                     SyncOutput::Report { peer, offence } => self.network.report(&peer, offence),
                     SyncOutput::OtherChain { .. } => {}
