@@ -212,6 +212,13 @@ pub enum Announcement {
 /// Something an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
+    /// A proposed block's time is too far ahead of this machine's clock to be voted for: one of the clocks is wrong.
+    BlockAhead {
+        /// Which.
+        block: BlockId,
+        /// How far, in milliseconds.
+        ahead_ms: u64,
+    },
     /// The clock is far behind the last block, so block times run ahead of it until it has caught up.
     ClockBehind {
         /// How far, in milliseconds.

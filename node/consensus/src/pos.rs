@@ -71,16 +71,6 @@ pub struct PosEngine {
 /// others decided is taken all the same: this clock may be the wrong one.
 const AHEAD_MS_MAX: u64 = 5_000;
 
-/// Finds fault with a block from the future.
-fn timely(now: TimestampMs, verdict: Verdict) -> Verdict {
-    let Verdict::Valid { header } = &verdict else { return verdict };
-    let ahead_ms = header.time.get().saturating_sub(now.get());
-    if ahead_ms <= AHEAD_MS_MAX {
-        return verdict;
-    }
-    Verdict::Invalid { reason: format!("its time is {ahead_ms} ms ahead of this machine's clock") }
-}
-
 /// An engine that may not sign yet.
 #[derive(Debug, Default)]
 struct Held {
@@ -307,7 +297,7 @@ impl PosEngine {
             }
             // What is no longer wanted.
             Some(_) => {}
-            None => self.validated_in_rounds(block, timely(now, verdict)),
+            None => self.validated_in_rounds(now, block, verdict),
         }
     }
 

@@ -10,7 +10,7 @@ use super::evidence::{ROUNDS_AHEAD_MAX, Signed};
 use super::message::{Message, RoundCertificate};
 use super::record::{BlockSeal, Entry, Record};
 use super::tendermint::{Outcome, Signer, Step, Tendermint, TimerKind};
-use super::{Mode, Origin, PosEngine};
+use super::{AHEAD_MS_MAX, Mode, Origin, PosEngine};
 use crate::port::{Announcement, Effect, Notice, Proposal, TimerId, Verdict, VoteSigner, WhenEmpty};
 use crate::solo::CLOCK_WAIT_MS_MAX;
 
@@ -236,11 +236,13 @@ impl PosEngine {
         }
     }
 
-    pub(super) fn validated_in_rounds(&mut self, block: BlockId, verdict: Verdict) {
+    pub(super) fn validated_in_rounds(&mut self, now: TimestampMs, block: BlockId, verdict: Verdict) {
         let Mode::Rounds(rounds) = &mut self.mode else { return };
-        let verdict = match verdict {
-            Verdict::Valid { header } => rounds.seal_round(&header),
-            Verdict::Invalid { reason } => Err(reason),
+        let (verdict, ahead_ms) = match verdict {
+            Verdict::Valid { header } => {
+                (rounds.seal_round(&header), header.time.get().saturating_sub(now.get()))
+            }
+            Verdict::Invalid { reason } => (Err(reason), 0),
         };
         if let Some(known) = rounds.blocks.get_mut(&block) {
             known.executed |= verdict.is_ok();
@@ -254,6 +256,12 @@ impl PosEngine {
         else {
             return;
         };
+        // Not for ever: others may hold on to it, and this clock comes closer. Its proposal waits, this round ends without
+        // a vote for it, and when it is proposed again it is looked at again.
+        if verdict.is_ok() && ahead_ms > AHEAD_MS_MAX {
+            self.report(Notice::BlockAhead { block, ahead_ms });
+            return;
+        }
         let (seal_round, valid) = (*verdict.as_ref().unwrap_or(&0), verdict.is_ok());
         self.learn(block, Known { seal_round, valid, executed: valid });
         let (round, proposer) = (first.proposal.round, first.public_key);

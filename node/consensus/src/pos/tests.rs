@@ -442,11 +442,28 @@ fn a_block_from_the_future_is_not_voted_for_and_taken_when_final() {
     let header = header(0, 1);
     let (block, good) = (header.id(), certificate(header.id(), HEIGHT));
     desk.propose(proposal(&proposer(0), 0, block, None));
-    assert_eq!(votes(&desk.valid(&header)), [(VoteKind::Prevote, None)]);
+    let ahead_ms = AHEAD_MS_MAX + 1;
+    assert_eq!(desk.valid(&header), [Effect::Report(Notice::BlockAhead { block, ahead_ms })]);
+    assert_eq!(votes(&desk.timer(PROPOSE)), [(VoteKind::Prevote, None)], "the round ends without it");
     let (certificate, from) = (good.clone(), vec![7]);
     let effects = desk.input(Input::Certified { header: Box::new(header.clone()), certificate, from });
     assert_eq!(effects.last(), Some(&Effect::ValidateBlock { block, height: HEIGHT }));
     assert_eq!(desk.valid(&header), [Effect::Commit { block, certificate: Some(good) }]);
+}
+
+/// It was refused for the whole height, and with it the chain stood: two of four held on to it.
+#[test]
+fn a_block_from_the_future_is_voted_for_when_the_clock_has_come_closer() {
+    let mut desk = Desk::voter();
+    desk.now = NOW - AHEAD_MS_MAX - 1;
+    let header = header(0, 1);
+    let block = header.id();
+    let first = proposal(&proposer(0), 0, block, None);
+    desk.propose(first.clone());
+    assert_eq!(votes(&desk.valid(&header)), []);
+    desk.now = NOW;
+    assert_eq!(desk.propose(first), [Effect::ValidateBlock { block, height: HEIGHT }]);
+    assert_eq!(votes(&desk.valid(&header)), [(VoteKind::Prevote, Some(block))]);
 }
 
 #[test]

@@ -567,8 +567,9 @@ impl<S: KeyValueStore> Driver<S> {
         let block = Arc::new(block);
         self.parts.outbox.put(Outgoing::Final { block: Arc::clone(&block), certificate });
         let block = Arc::new(FinalBlock { id, block, receipts, diagnostics: storing.diagnostics });
-        core.tracker.lock().finalized(&block);
+        // Whoever waited for a transaction and asks what is final must not be told less.
         core.heights.send_replace(height);
+        core.tracker.lock().finalized(&block);
         Ok(())
     }
 }
@@ -589,6 +590,12 @@ fn report(notice: &Notice) {
             tracing::warn!(
                 by_ms,
                 "the clock is behind the last block; block times run ahead of it meanwhile"
+            );
+        }
+        Notice::BlockAhead { block, ahead_ms } => {
+            tracing::warn!(
+                %block, ahead_ms,
+                "a proposed block's time is ahead of this machine's clock, so it gets no vote now; check the clock"
             );
         }
         Notice::SignatureRefused { detail } => {

@@ -416,6 +416,7 @@ impl<S: KeyValueStore> Driver<S> {
         pow.wanted.retain(|_, wanted| wanted.header.height > lowest);
         // One that stands on an older head is found too late.
         pow.templates.retain(|one| one.block.header.parent == head.block);
+        let mut finals = Vec::new();
         while pow.confirmed < confirmed {
             let height = pow.confirmed.next();
             let block = core.chain.block(height).map_err(read_fault)?;
@@ -426,11 +427,13 @@ impl<S: KeyValueStore> Driver<S> {
             let id = block.header.id();
             let diagnostics = BTreeMap::new();
             let block = Arc::new(block);
-            core.tracker.lock().finalized(&Arc::new(FinalBlock { id, block, receipts, diagnostics }));
+            finals.push(Arc::new(FinalBlock { id, block, receipts, diagnostics }));
             pow.confirmed = height;
         }
+        // Before those who wait are told: what they then ask for must be final.
         core.heights.send_replace(pow.confirmed);
         heads.tips.send_replace(head.height);
+        finals.iter().for_each(|block| core.tracker.lock().finalized(block));
         self.parts.outbox.put(Outgoing::Moved);
         Ok(())
     }
