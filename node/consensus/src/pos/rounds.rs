@@ -19,8 +19,9 @@ const IDLE: TimerId = TimerId(6);
 /// The least time since the last block is over.
 const INTERVAL: TimerId = TimerId(7);
 
-/// Most proposals of one round that wait for their block; an honest proposer makes one.
-const HELD_PER_ROUND_MAX: usize = 2;
+/// Most blocks that are looked at because of proposals of one round. An honest proposer makes one, and two convict it;
+/// without a limit it could have others execute as many as it signs.
+const BLOCKS_PER_ROUND_MAX: usize = 2;
 
 /// How many rounds a proposal waits for its block; by then it was proposed again, or is not wanted.
 const HELD_ROUNDS_MAX: u32 = 10;
@@ -38,6 +39,8 @@ fn timer_id(kind: TimerKind) -> TimerId {
 /// What is known of a block of this height.
 #[derive(Debug, Clone, Copy)]
 struct Known {
+    /// Round of the proposal by which it became known.
+    proposed: u32,
     /// Round that its header names.
     seal_round: u32,
     /// Whether it may be voted for.
@@ -53,7 +56,7 @@ pub(super) struct Rounds {
     validators: Arc<ValidatorSet>,
     round: u32,
     blocks: BTreeMap<BlockId, Known>,
-    /// Proposals whose block is not known yet, at most [`HELD_PER_ROUND_MAX`] per round.
+    /// Proposals whose block is not known yet; with those that are, at most [`BLOCKS_PER_ROUND_MAX`] per round.
     held: BTreeMap<u32, Vec<SignedProposal>>,
     /// Timers that run, and for which round.
     timers: BTreeMap<TimerKind, u32>,
@@ -132,14 +135,20 @@ impl PosEngine {
             match entry {
                 Entry::Step(step) => steps.push(step.clone()),
                 Entry::Block(BlockSeal { block, round, valid }) => {
-                    let known = Known { seal_round: *round, valid: *valid, executed: false };
+                    let known =
+                        Known { proposed: *round, seal_round: *round, valid: *valid, executed: false };
                     blocks.insert(*block, known);
                 }
             }
         }
         // The algorithm must know what is known here, or it would wait for a block that nobody asks for.
-        blocks.retain(|known, _| {
-            steps.iter().any(|step| matches!(step, Step::Block { block, .. } if block == known))
+        blocks.retain(|block, known| {
+            let step = steps.iter().find_map(|step| match step {
+                Step::Block { round, block: learned, .. } if learned == block => Some(*round),
+                _ => None,
+            });
+            known.proposed = step.unwrap_or(known.proposed);
+            step.is_some()
         });
         // What was executed before the crash is lost; it is needed to commit, or to show to others.
         let lost = blocks.iter().filter(|(_, known)| known.valid);
@@ -223,9 +232,10 @@ impl PosEngine {
             }
             return;
         }
+        let known = rounds.blocks.values().filter(|known| known.proposed == round).count();
         let held = rounds.held.entry(round).or_default();
         if !held.contains(&proposal) {
-            if held.len() >= HELD_PER_ROUND_MAX {
+            if held.len() + known >= BLOCKS_PER_ROUND_MAX {
                 return;
             }
             held.push(proposal);
@@ -263,8 +273,8 @@ impl PosEngine {
             return;
         }
         let (seal_round, valid) = (*verdict.as_ref().unwrap_or(&0), verdict.is_ok());
-        self.learn(block, Known { seal_round, valid, executed: valid });
         let (round, proposer) = (first.proposal.round, first.public_key);
+        self.learn(block, Known { proposed: round, seal_round, valid, executed: valid });
         self.feed(&Step::Block { round, proposer, block, valid }, None);
         self.release(block);
     }
@@ -340,7 +350,7 @@ impl PosEngine {
         }
         rounds.wanted = None;
         self.effects.push(Effect::CancelTimer { timer: IDLE });
-        self.learn(proposal.id, Known { seal_round: round, valid: true, executed: true });
+        self.learn(proposal.id, Known { proposed: round, seal_round: round, valid: true, executed: true });
         let Mode::Rounds(rounds) = &mut self.mode else { return };
         let outcomes = rounds.core.propose(round, proposal.id, lend(&mut self.signer));
         self.carry_out(outcomes, None);

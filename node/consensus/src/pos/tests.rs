@@ -467,6 +467,25 @@ fn a_block_from_the_future_is_voted_for_when_the_clock_has_come_closer() {
 }
 
 #[test]
+fn a_proposer_has_no_more_than_two_blocks_of_a_round_executed() {
+    let mut desk = Desk::voter();
+    let headers = [1, 2, 3].map(|salt| header(0, salt));
+    let asks = |effects: &[Effect], block| effects.contains(&Effect::ValidateBlock { block, height: HEIGHT });
+    let [first, second, third] = headers.each_ref().map(|header| header.id());
+    for (block, header) in [first, second].into_iter().zip(&headers) {
+        assert!(asks(&desk.propose(proposal(&proposer(0), 0, block, None)), block));
+        desk.valid(header);
+    }
+    assert!(!asks(&desk.propose(proposal(&proposer(0), 0, third, None)), third));
+    // Others may be locked on it, so that the next proposer must propose it again.
+    for key in others().iter().skip(1).chain([&proposer(0)]) {
+        desk.vote(vote(key, HEIGHT, 0, VoteKind::Precommit, None));
+    }
+    desk.timer(TimerId(4));
+    assert!(asks(&desk.propose(proposal(&proposer(1), 1, third, Some(0))), third));
+}
+
+#[test]
 fn a_refused_signature_is_neither_sent_nor_counted() {
     let mut desk = Desk::voter();
     let header = header(0, 1);
