@@ -1,6 +1,7 @@
 //! `cargo xtask join`: a fresh node joins a long chain by replay, and another one by snapshot.
 
 use anyhow::{Context, Result, ensure};
+use purlin_api::Status;
 use purlin_client::{Client, Endpoint};
 use purlin_primitives::{BlockId, Height};
 use std::path::Path;
@@ -75,7 +76,7 @@ async fn show(args: &Args, program: &Path, folder: &Path) -> Result<()> {
 
     let address = network_address(&log)?;
     println!("\n{:<10} {:>9} {:>9} {:>12}  state root", "join by", "seconds", "tx/s", "database MiB");
-    let mut roots = Vec::new();
+    let mut newcomers = Vec::new();
     for method in ["replay", "snapshot"] {
         let purlin = Purlin::new(program.to_path_buf(), folder.join(method));
         let joined = join(&purlin, &first, &address, method, folder, (target.height, target.head_id)).await?;
@@ -97,11 +98,36 @@ async fn show(args: &Args, program: &Path, folder: &Path) -> Result<()> {
                 of("write")
             );
         }
-        roots.push(status.state_root);
+        newcomers.push((purlin, joined));
+    }
+    println!("all three nodes have the same root at block {}", target.height);
+    use_application(&first, &client, &newcomers).await?;
+    for (_, joined) in newcomers {
         joined.node.stop()?;
     }
-    node.stop()?;
-    println!("all three nodes have the same root at block {}", target.height);
+    node.stop()
+}
+
+/// Calls the application through the last newcomer, whose code of it came with the snapshot, and asks all for the result.
+async fn use_application(first: &Purlin, validator: &Client, newcomers: &[(Purlin, Joined)]) -> Result<()> {
+    let (last, _) = newcomers.last().context("nobody joined")?;
+    let owner = load::key(0).public_key().account_id().to_string();
+    let balance = |purlin: &Purlin| -> Result<u128> {
+        let answer = purlin.json(&["app", "query", "token", "balance_of", "--owner", &owner])?;
+        Ok(answer["result"].as_str().context("a balance is a decimal string")?.parse()?)
+    };
+    let before = balance(last)?;
+    let node = format!("unix:{}", last.home().join("purlin.sock").display());
+    let call = ["app", "call", "token", "transfer", "--to", &owner, "--amount", "1", "--node", &node];
+    first.output(&call)?;
+    let head = settled(validator).await?;
+    for (purlin, joined) in newcomers {
+        reach(&joined.client, (head.height, head.head_id)).await?;
+        let (root, after) = (joined.client.status().await?.state_root, balance(purlin)?);
+        ensure!(root == head.state_root, "after a call the roots differ: {root} and {}", head.state_root);
+        ensure!(after == before + 1, "after a transfer of 1 the balance went from {before} to {after}");
+    }
+    println!("a token transfer through the node of the snapshot: the same balance and root on all three");
     Ok(())
 }
 
@@ -128,13 +154,18 @@ async fn make_chain(args: &Args, purlin: &Purlin, client: &Client) -> Result<f64
         sent += count;
         nonce += 1;
     }
-    // The empty block that anchors the last state.
+    settled(client).await?;
+    Ok(args.transactions as f64 / seconds)
+}
+
+/// Waits for the empty block that anchors the last state.
+async fn settled(client: &Client) -> Result<Status> {
     let mut status = client.status().await?;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let again = client.status().await?;
         if again.height == status.height {
-            return Ok(args.transactions as f64 / seconds);
+            return Ok(again);
         }
         status = again;
     }
@@ -154,15 +185,22 @@ async fn join(
     let started = Instant::now();
     let node = start(purlin, &folder.join(format!("{method}.log")), &[])?;
     let client = client(purlin);
+    reach(&client, target).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let counters = Counters::read(&client).await?;
+    Ok(Joined { node, client, seconds, counters })
+}
+
+/// Waits until a node is where `target` is.
+async fn reach(client: &Client, target: (Height, BlockId)) -> Result<()> {
+    let started = Instant::now();
     loop {
         // Between snapshot and chain it does not answer for a moment.
         if let Ok(status) = client.status().await
             && status.height >= target.0
         {
             ensure!(status.head_id == target.1, "the node is on another chain");
-            let seconds = started.elapsed().as_secs_f64();
-            let counters = Counters::read(&client).await?;
-            return Ok(Joined { node, client, seconds, counters });
+            return Ok(());
         }
         ensure!(started.elapsed() < JOIN_TIMEOUT, "the node did not catch up in {JOIN_TIMEOUT:?}");
         tokio::time::sleep(POLL).await;
