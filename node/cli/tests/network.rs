@@ -129,15 +129,16 @@ fn free_base() -> u16 {
         .expect("some ports are free")
 }
 
-/// Makes the folders of a network.
+/// Makes the folders of a network in `net` below a folder.
 fn network(folder: &Path) -> Value {
     let base = free_base().to_string();
     let nodes = NODES.to_string();
-    let folder = folder.join("net");
-    let folder = folder.to_str().expect("UTF-8");
-    let arguments = ["net", "new", folder, "--validators", &nodes, "--base-port", &base, "--json"];
-    let output = purlin(Path::new("unused"), &arguments).output().expect("the program starts");
-    json(&output, &arguments)
+    let arguments = ["net", "new", "--validators", &nodes, "--base-port", &base, "--json"];
+    let output =
+        purlin(Path::new("unused"), &arguments).current_dir(folder).output().expect("the program starts");
+    let made = json(&output, &arguments);
+    assert_eq!(made["folder"].as_str(), folder.join("net").to_str());
+    made
 }
 
 /// Checks that all have the same block there, and so the same state before it.

@@ -39,6 +39,7 @@ impl From<EngineName> for LocalEngine {
 #[derive(Debug, clap::Args)]
 pub(crate) struct NewArgs {
     /// Folder to make; gets node1, node2 and so on
+    #[arg(default_value = "net")]
     folder: PathBuf,
     /// How many nodes, all of them validators of equal power, or miners
     #[arg(long, value_name = "COUNT")]
