@@ -21,7 +21,7 @@ use purlin_service::{NewChain, Node, NodeParts, PeerInbox, Settings, StopReason,
 use purlin_state::{Fault, FaultStore, MemoryStore};
 use purlin_sync::{
     BodyPart, CertifiedHeader, CompactBlock, EncodedTransaction, GossipId, GossipVerdict, InboundId, Network,
-    NetworkEvent, Offence, PeerId, PeerInfo, Request, RequestId, Response, Status, Topic,
+    NetworkEvent, Offence, PeerId, PeerInfo, Request, RequestId, Response, Status, Topic, TransactionGossip,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -741,5 +741,24 @@ async fn a_branch_that_leaves_the_chain_below_the_window_is_refused() {
     assert_eq!(subject.node.metrics().reorganizations, 0);
     let third = subject.api().block(BlockSelector::Height(Height::new(3))).unwrap().unwrap();
     assert_eq!(third.id, light.chain.header(Height::new(3)).unwrap().unwrap().id());
+    subject.node.shutdown().await;
+}
+
+/// The id is of the body: a copy with a wrong signature has the id of the right one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_copy_of_a_transaction_harms_neither_it_nor_its_bearer() {
+    let subject = Subject::start(&genesis(), &disk());
+    let sent = |from: &str, list: &[&Transaction]| {
+        let list = list.iter().map(|one| EncodedTransaction::new(one)).collect();
+        subject.gossip(from, Topic::Transactions, TransactionGossip::Whole(list).encode())
+    };
+    let [one, two, three] = ["alice", "bob", "carol"].map(|from| transfer(from, "dave", 1, 0));
+    let forged = Transaction { signature: two.signature.clone(), ..one.clone() };
+    assert_eq!(subject.verdict(sent("liar", &[&forged])).await, GossipVerdict::Reject);
+    assert_eq!(subject.verdict(sent("honest", &[&one])).await, GossipVerdict::Relay);
+    // Beside a new one nobody looks at its signature, so others are not to be given it.
+    assert_eq!(subject.verdict(sent("liar", &[&forged, &two])).await, GossipVerdict::Ignore);
+    assert_eq!(subject.verdict(sent("honest", &[&one, &three])).await, GossipVerdict::Relay);
+    assert_eq!(subject.api().status().mempool.transactions, 3);
     subject.node.shutdown().await;
 }

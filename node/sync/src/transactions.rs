@@ -47,13 +47,16 @@ pub enum RelayOutput {
         /// What.
         request: Request,
     },
-    /// Verify and admit these, and say what became of each by [`TransactionRelay::admitted`] or
-    /// [`TransactionRelay::refused`]. Their signatures were not checked.
+    /// Verify and admit these, and say what became of each by [`TransactionRelay::admitted`],
+    /// [`TransactionRelay::refused`] or [`TransactionRelay::postponed`]. Their signatures were not checked.
     Admit {
         /// Who sent them.
         from: PeerId,
         /// None of them was seen before.
         transactions: Vec<Transaction>,
+        /// What came with them and was seen before, though maybe with another signature: a gossip is fit to be passed
+        /// on only when these are right too.
+        known: Vec<Transaction>,
     },
     /// Hold something against a peer.
     Report {
@@ -194,13 +197,13 @@ impl TransactionRelay {
         self.finish(now_ms)
     }
 
-    /// The pool will never take a transaction: its signature is wrong, or it expired.
+    /// The pool will never take a transaction: it expired, or its nonce is used.
     pub fn refused(&mut self, id: TransactionId) {
         self.wanted.remove(&id);
         self.refused.insert(id);
     }
 
-    /// The pool has no room or cannot take it yet: it may come again.
+    /// The pool has no room or cannot take it yet, or this copy was forged: it may come again.
     pub fn postponed(&mut self, id: TransactionId) {
         if self.seen.set.remove(&id) {
             self.seen.order.retain(|other| *other != id);
@@ -272,21 +275,23 @@ impl TransactionRelay {
 
     /// Gives out what was not seen. Asked-for ones must be among `asked`.
     fn give_out(&mut self, from: &PeerId, list: &[EncodedTransaction], asked: Option<&[TransactionId]>) {
-        let mut transactions = Vec::new();
-        for encoded in list {
-            let Ok(transaction) = encoded.decode() else { return self.report(from, Offence::Malformed) };
+        // All before any is marked as seen: what comes with garbage must be able to come again.
+        let Ok(list) = list.iter().map(EncodedTransaction::decode).collect::<Result<Vec<_>, _>>() else {
+            return self.report(from, Offence::Malformed);
+        };
+        let (mut transactions, mut known) = (Vec::new(), Vec::new());
+        for transaction in list {
             let id = transaction.body.id();
             if asked.is_some_and(|asked| !asked.contains(&id)) {
                 self.report(from, Offence::Lied);
                 break;
             }
             self.wanted.remove(&id);
-            if !self.refused.set.contains(&id) && self.seen.insert(id) {
-                transactions.push(transaction);
-            }
+            let new = !self.refused.set.contains(&id) && self.seen.insert(id);
+            if new { &mut transactions } else { &mut known }.push(transaction);
         }
         if !transactions.is_empty() {
-            self.out.push(RelayOutput::Admit { from: from.clone(), transactions });
+            self.out.push(RelayOutput::Admit { from: from.clone(), transactions, known });
         }
     }
 

@@ -353,12 +353,12 @@ impl<S: KeyValueStore> Exchange<S> {
 
     fn checked(&mut self, now_ms: u64, checked: Checked) -> Result<(), Halt> {
         self.judging = self.judging.saturating_sub(1);
-        let Checked { from, gossip, admitted, postponed, stale, forged } = checked;
+        let Checked { from, gossip, admitted, postponed, stale, forged, same } = checked;
         if let Some(id) = gossip {
-            let verdict = match (forged.is_empty(), admitted.is_empty()) {
+            let verdict = match (forged.is_empty(), !admitted.is_empty() && same) {
                 (false, _) => GossipVerdict::Reject,
-                (true, false) => GossipVerdict::Relay,
-                (true, true) => GossipVerdict::Ignore,
+                (true, true) => GossipVerdict::Relay,
+                (true, false) => GossipVerdict::Ignore,
             };
             self.network.judge(id, verdict);
         } else if !forged.is_empty() {
@@ -370,8 +370,8 @@ impl<S: KeyValueStore> Exchange<S> {
             let out = self.relay.admitted(now_ms, transaction, Origin::Peer);
             self.relayed(None, out);
         }
-        stale.into_iter().chain(forged).for_each(|id| self.relay.refused(id));
-        postponed.into_iter().for_each(|id| self.relay.postponed(id));
+        stale.into_iter().for_each(|id| self.relay.refused(id));
+        postponed.into_iter().chain(forged).for_each(|id| self.relay.postponed(id));
         Ok(())
     }
 
@@ -554,17 +554,25 @@ impl<S: KeyValueStore> Exchange<S> {
                 RelayOutput::Publish(message) => self.network.publish(Topic::Transactions, message.encode()),
                 RelayOutput::Ask { peer, id, request } => self.ask(&peer, id, &request),
                 RelayOutput::Report { peer, offence } => self.network.report(&peer, offence),
-                RelayOutput::Admit { from, transactions } => self.admit(from, gossip.take(), transactions),
+                RelayOutput::Admit { from, transactions, known } => {
+                    self.admit(from, gossip.take(), transactions, known);
+                }
             }
         }
     }
 
     /// Has the workers verify and admit what a peer sent.
-    fn admit(&mut self, from: PeerId, gossip: Option<GossipId>, transactions: Vec<Transaction>) {
+    fn admit(
+        &mut self,
+        from: PeerId,
+        gossip: Option<GossipId>,
+        transactions: Vec<Transaction>,
+        known: Vec<Transaction>,
+    ) {
         let ids: Vec<TransactionId> = transactions.iter().map(|one| one.body.id()).collect();
         let (core, inbox) = (Arc::clone(&self.core), Arc::clone(&self.inbox));
         let job = move || {
-            let checked = check(&core, from, gossip, transactions);
+            let checked = check(&core, from, gossip, transactions, &known);
             // Answers are few, and urgent ones have room; one that is lost leaves a gossip unjudged.
             drop(inbox.put(Event::Checked(Box::new(checked))));
         };
@@ -616,9 +624,10 @@ fn check<S: KeyValueStore>(
     from: PeerId,
     gossip: Option<GossipId>,
     transactions: Vec<Transaction>,
+    known: &[Transaction],
 ) -> Checked {
     let (admitted, postponed, stale, forged) = Default::default();
-    let mut checked = Checked { from, gossip, admitted, postponed, stale, forged };
+    let mut checked = Checked { from, gossip, admitted, postponed, stale, forged, same: true };
     for transaction in transactions {
         let id = transaction.body.id();
         let Ok(verified) = core.verify(transaction) else {
@@ -635,6 +644,8 @@ fn check<S: KeyValueStore>(
             Err(_) => checked.postponed.push(id),
         }
     }
+    let pool = &core.pool.lock().mempool;
+    checked.same = known.iter().all(|one| pool.get(&one.body.id()).is_some_and(|it| it.transaction() == one));
     checked
 }
 

@@ -26,8 +26,10 @@ pub(super) struct Checked {
     pub(super) postponed: Vec<TransactionId>,
     /// Never valid, though whoever sent it on may not have known.
     pub(super) stale: Vec<TransactionId>,
-    /// Wrong by itself: no honest node sends it on.
+    /// Wrong by itself: no honest node sends it on. Another copy may be right.
     pub(super) forged: Vec<TransactionId>,
+    /// Whether what was seen before is in the pool just as it came now, so that all of the gossip is known to be right.
+    pub(super) same: bool,
 }
 
 /// What the exchange is told.

@@ -78,6 +78,30 @@ fn each_is_given_out_once_and_refused_ones_never_again() {
 }
 
 #[test]
+fn garbage_takes_nothing_with_it() {
+    let mut relay = TransactionRelay::new();
+    let one = EncodedTransaction::new(&transaction(1, 0));
+    let garbage = borsh::from_slice(&borsh::to_vec(&[7_u8; 9][..]).unwrap()).unwrap();
+    let good = TransactionGossip::Whole(vec![one.clone()]);
+    let bad = TransactionGossip::Whole(vec![one, garbage]);
+    let blame = RelayOutput::Report { peer: peer(1), offence: Offence::Malformed };
+    assert_eq!(relay.gossiped(0, &peer(1), bad), [blame]);
+    assert_eq!(given(&relay.gossiped(0, &peer(2), good)).len(), 1, "it was not seen yet");
+}
+
+#[test]
+fn copies_of_what_was_seen_come_along_as_known() {
+    let mut relay = TransactionRelay::new();
+    let (one, two) = (transaction(1, 0), transaction(1, 1));
+    relay.gossiped(0, &peer(1), gossip(std::slice::from_ref(&one)));
+    let mut forged = one;
+    forged.signature = two.signature;
+    let out = relay.gossiped(0, &peer(2), gossip(&[forged.clone(), two.clone()]));
+    let known = vec![forged];
+    assert_eq!(out, [RelayOutput::Admit { from: peer(2), transactions: vec![two], known }]);
+}
+
+#[test]
 fn announced_ones_are_fetched_and_lies_are_blamed() {
     let mut relay = TransactionRelay::new();
     relay.connected(0, peer(1));
