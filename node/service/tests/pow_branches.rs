@@ -753,7 +753,7 @@ async fn a_forged_copy_of_a_transaction_harms_neither_it_nor_its_bearer() {
         subject.gossip(from, Topic::Transactions, TransactionGossip::Whole(list).encode())
     };
     let [one, two, three] = ["alice", "bob", "carol"].map(|from| transfer(from, "dave", 1, 0));
-    let forged = Transaction { signature: two.signature.clone(), ..one.clone() };
+    let forged = Transaction { signature: two.signature, ..one.clone() };
     assert_eq!(subject.verdict(sent("liar", &[&forged])).await, GossipVerdict::Reject);
     assert_eq!(subject.verdict(sent("honest", &[&one])).await, GossipVerdict::Relay);
     // Beside a new one nobody looks at its signature, so others are not to be given it.
