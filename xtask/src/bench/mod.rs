@@ -47,20 +47,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if !args.node_only {
         println!("\n## One call, and the bare floor in the same run\n");
-        // The profile that demo and test use: nothing heavy is compiled again.
-        for (package, bench) in [("purlin-capabilities", "call"), ("purlin-execution", "transfer")] {
-            run_command(cargo(&[
-                "bench",
-                "--quiet",
-                "--locked",
-                "--package",
-                package,
-                "--profile",
-                "dev",
-                "--bench",
-                bench,
-            ]))?;
-        }
+        // The profile of demo and test, and the features of the whole workspace: nothing heavy is compiled again.
+        let bench = ["bench", "--quiet", "--locked", "--workspace", "--profile", "dev"];
+        run_command(cargo(&[&bench[..], &["--bench", "call", "--bench", "transfer"]].concat()))?;
     }
     start_and_memory(&purlin, folder.path())?;
     install(&purlin, folder.path())?;
