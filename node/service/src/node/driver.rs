@@ -311,6 +311,11 @@ impl<S: KeyValueStore> Driver<S> {
                 }
                 return Ok(());
             }
+            // Nobody waits for it any more, and it need not be wrong: maybe it was decided.
+            Message::Late { block } => {
+                self.speculating.remove(&block);
+                return Ok(());
+            }
             Message::Judged { block, verdict: Err(reason) } => {
                 self.refuse(block, reason);
                 return Ok(());

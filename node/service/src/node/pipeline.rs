@@ -50,6 +50,8 @@ pub(super) enum Message {
     Skipped { height: Height, stuck: bool },
     /// The builder looked at a block of somebody else.
     Judged { block: BlockId, verdict: Result<Box<Built>, String> },
+    /// The height of a block was decided before the builder could say anything of it.
+    Late { block: BlockId },
     /// The body of a block that a peer proposed or that is final. Its header commits to the transactions.
     Body(Box<Block>),
     /// A final block from a peer; nothing of it was checked but that the header commits to the transactions.
@@ -265,6 +267,9 @@ impl<S: KeyValueStore> Builder<S> {
         // Before executing: a block that stands elsewhere would be executed on the wrong state.
         let ids: Vec<TransactionId> = verified.iter().map(VerifiedTransaction::id).collect();
         let expected = self.core.chain.next_header(header.time, header.proposer, header.seal, &ids);
+        if header.height < expected.height {
+            return Ok(Message::Late { block: id });
+        }
         if *header != expected {
             return refused(difference(header, &expected));
         }
@@ -286,8 +291,12 @@ impl<S: KeyValueStore> Builder<S> {
             let (has, fit) = (verified.len(), executed.receipts.len());
             return refused(format!("{fit} of its {has} transactions may be in it"));
         }
+        let height = block.header.height;
         match self.begin(block, executed, verified) {
             Ok(built) => Ok(Message::Judged { block: id, verdict: Ok(Box::new(built)) }),
+            Err(ChainError::InvalidBlock { .. }) if self.core.chain.tip().height >= height => {
+                Ok(Message::Late { block: id })
+            }
             Err(ChainError::InvalidBlock { fault, .. }) => refused(fault.to_string()),
             Err(error) => Err(error),
         }
