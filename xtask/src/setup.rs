@@ -1,7 +1,7 @@
 //! Brings what the build needs and the machine lacks.
 
 use anyhow::{Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::command::{capture, root, run};
@@ -66,12 +66,13 @@ fn works(program: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Looks where bindgen looks: `LIBCLANG_PATH`, then the usual library folders.
+/// Looks where bindgen looks: `LIBCLANG_PATH`, then the usual library folders; and for the headers that come with
+/// the compiler, which a system with the library alone lacks.
 fn libclang_is_here() -> bool {
     if std::env::var_os("LIBCLANG_PATH").is_some() {
         return true;
     }
-    let mut folders: Vec<std::path::PathBuf> = [
+    let mut folders: Vec<PathBuf> = [
         "/usr/lib",
         "/usr/lib64",
         "/usr/local/lib",
@@ -81,12 +82,48 @@ fn libclang_is_here() -> bool {
     .iter()
     .map(Into::into)
     .collect();
-    if let Ok(entries) = std::fs::read_dir("/usr/lib") {
-        let llvm = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm"));
-        folders.extend(llvm.map(|entry| entry.path().join("lib")));
+    let llvm = entries(Path::new("/usr/lib")).filter(|path| name(path).starts_with("llvm"));
+    folders.extend(llvm.map(|path| path.join("lib")));
+    let library = folders.iter().flat_map(|folder| entries(folder)).any(|path| is_libclang(&name(&path)));
+    let headers = folders
+        .iter()
+        .flat_map(|folder| entries(&folder.join("clang")))
+        .any(|version| version.join("include/stddef.h").is_file());
+    library && (headers || works("clang"))
+}
+
+/// Says whether a file of this name is the library that bindgen loads. `libclang-cpp` is another one, which machines
+/// without clang may have.
+fn is_libclang(name: &str) -> bool {
+    name.starts_with("libclang.so")
+        || name.starts_with("libclang-") && name.contains(".so") && !name.starts_with("libclang-cpp.")
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine with `libclang-cpp.so.14` and no clang passed for one that can build RocksDB.
+    #[test]
+    fn the_cpp_library_is_not_libclang() {
+        for (name, is) in [
+            ("libclang.so", true),
+            ("libclang.so.1", true),
+            ("libclang-14.so.1", true),
+            ("libclang-14.so.14.0.6", true),
+            ("libclang-cpp.so.14", false),
+            ("libclang-cpp.so", false),
+            ("libclang_rt.asan.so", false),
+        ] {
+            assert_eq!(is_libclang(name), is, "{name}");
+        }
     }
-    folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().any(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        name.starts_with("libclang.so") || name.starts_with("libclang-") && name.contains(".so")
-    })
 }

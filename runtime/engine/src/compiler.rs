@@ -33,6 +33,13 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     pub(crate) fn start(engine: Engine, timeout: Duration) -> Result<Self, EngineFault> {
+        Self::with(move |wasm| compile(&engine, wasm), timeout)
+    }
+
+    fn with(
+        compile: impl Fn(&[u8]) -> Result<Compiled, String> + Send + 'static,
+        timeout: Duration,
+    ) -> Result<Self, EngineFault> {
         let (jobs, queue) = sync_channel::<Job>(QUEUE_MODULES_MAX);
         std::thread::Builder::new()
             .name("purlin-compile".into())
@@ -40,7 +47,7 @@ impl Compiler {
             .spawn(move || {
                 while let Ok(Job { wasm, reply }) = queue.recv() {
                     // Nobody listens any more after a timeout.
-                    let _ = reply.send(compile(&engine, &wasm));
+                    let _ = reply.send(compile(&wasm));
                 }
             })
             .map_err(|source| EngineFault::Thread { source })?;
@@ -66,4 +73,26 @@ fn compile(engine: &Engine, wasm: &[u8]) -> Result<Compiled, String> {
     let Metered { wasm, export } = meter(wasm)?;
     let module = Module::from_binary(engine, &wasm).map_err(|error| format!("{error:#}"))?;
     Ok(Compiled { module, stack_export: export })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn compiling_has_a_deadline() {
+        let (finish, finished) = channel::<()>();
+        let slow = move |_: &[u8]| {
+            // Ends with an error as well, when the test is over.
+            let _ = finished.recv();
+            Err("too late to matter".to_owned())
+        };
+        let limit = Duration::from_millis(1);
+        let compiler = Compiler::with(slow, limit).unwrap();
+        let fault = compiler.compile(&Hash32::ZERO, Vec::new()).err().unwrap();
+        assert!(matches!(fault, EngineFault::CompileTimeout { limit: told, .. } if told == limit), "{fault}");
+        drop(finish);
+    }
 }

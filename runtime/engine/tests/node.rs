@@ -73,14 +73,6 @@ fn a_loader_that_fails_is_a_fault() {
 }
 
 #[test]
-fn compiling_has_a_deadline() {
-    let config = EngineConfig { compile_timeout: Duration::from_nanos(1), ..config(Backend::CraneliftSpeed) };
-    let wasm = wat::parse_str(FOREVER).unwrap();
-    let fault = engine(&config).module(&code(&wasm), || Ok::<_, std::io::Error>(wasm)).err().unwrap();
-    assert!(matches!(fault, EngineFault::CompileTimeout { .. }), "{fault}");
-}
-
-#[test]
 fn compiled_code_survives_a_restart_and_a_corrupt_file_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let config =
