@@ -149,8 +149,8 @@ pub(super) struct Driver<S> {
     storing: BTreeMap<Height, Storing>,
     /// Certified blocks of heights that the engine has not come to: header, certificate, and who sent it.
     ahead: BTreeMap<Height, (Box<BlockHeader>, Certificate, Vec<u8>)>,
-    /// Blocks at the builder that the engine had not asked about, and whether it has since.
-    speculating: BTreeMap<BlockId, bool>,
+    /// Blocks of others at the builder, each once, and whether the engine has asked about them.
+    judging: BTreeMap<BlockId, bool>,
     /// The last block that was chosen, and the last one of which the engine knows that it is durable.
     chosen: (Height, BlockId),
     entered: Height,
@@ -177,7 +177,7 @@ impl<S: KeyValueStore> Driver<S> {
             wanted: BTreeMap::new(),
             storing: BTreeMap::new(),
             ahead: BTreeMap::new(),
-            speculating: BTreeMap::new(),
+            judging: BTreeMap::new(),
             chosen: head,
             entered: head.0,
             inputs: VecDeque::from([started]),
@@ -304,7 +304,7 @@ impl<S: KeyValueStore> Driver<S> {
                 self.built.insert(proposal.id, *built);
                 Input::ProposalBuilt { proposal, more_waiting }
             }
-            Message::Judged { block, verdict } if self.speculating.remove(&block) == Some(false) => {
+            Message::Judged { block, verdict } if self.judging.remove(&block) == Some(false) => {
                 // A wrong one is judged again when its certificate was checked: then it is known who is to blame.
                 if let Ok(built) = verdict {
                     self.built.insert(block, *built);
@@ -313,7 +313,17 @@ impl<S: KeyValueStore> Driver<S> {
             }
             // Nobody waits for it any more, and it need not be wrong: maybe it was decided.
             Message::Late { block } => {
-                self.speculating.remove(&block);
+                self.judging.remove(&block);
+                return Ok(());
+            }
+            // Whoever gave it is to blame, not who made the block: it may be final.
+            Message::BadBody { block, height, reason } => {
+                tracing::warn!(%block, reason, "the body of a block is wrong; it is fetched again");
+                self.bodies.retain(|(known, _)| *known != block);
+                self.parts.outbox.put(Outgoing::Invalid { block });
+                if self.judging.remove(&block) == Some(true) && height > self.chosen.0 {
+                    self.want(block, height);
+                }
                 return Ok(());
             }
             Message::Judged { block, verdict: Err(reason) } => {
@@ -334,6 +344,7 @@ impl<S: KeyValueStore> Driver<S> {
             Message::Certified { block, certificate, from } => {
                 let header = Box::new(block.header.clone());
                 self.keep_body(*block);
+                self.judge_wanted();
                 let height = header.height;
                 if height > self.entered.next() {
                     if height.get() <= self.entered.get() + AHEAD_MAX {
@@ -389,6 +400,15 @@ impl<S: KeyValueStore> Driver<S> {
         self.bodies.push_back((id, block));
     }
 
+    /// Has the builder check a block that the engine asks about, as soon as the body is here.
+    fn want(&mut self, block: BlockId, height: Height) {
+        self.wanted.insert(block, height);
+        self.judge_wanted();
+        if self.wanted.contains_key(&block) {
+            self.parts.outbox.put(Outgoing::Want { block, height });
+        }
+    }
+
     /// Has the builder check what the engine asked about, where the body is here by now.
     fn judge_wanted(&mut self) {
         let bodies = &self.bodies;
@@ -403,7 +423,9 @@ impl<S: KeyValueStore> Driver<S> {
                 self.refuse(id, reason);
                 continue;
             }
-            self.build(BuildJob::Judge { block: Box::new(block.clone()) });
+            let block = Box::new(block.clone());
+            self.judging.insert(id, true);
+            self.build(BuildJob::Judge { block });
         }
     }
 
@@ -413,12 +435,12 @@ impl<S: KeyValueStore> Driver<S> {
         let (height, id) = self.chosen;
         let Some((header, ..)) = self.ahead.get(&height.next()) else { return };
         let block = header.id();
-        if header.parent != id || self.built.contains_key(&block) || self.speculating.contains_key(&block) {
+        if header.parent != id || self.built.contains_key(&block) || self.judging.contains_key(&block) {
             return;
         }
         let Some((_, body)) = self.bodies.iter().find(|(known, _)| *known == block) else { return };
         let body = Box::new(body.clone());
-        self.speculating.insert(block, false);
+        self.judging.insert(block, false);
         self.build(BuildJob::Judge { block: body });
     }
 
@@ -450,15 +472,11 @@ impl<S: KeyValueStore> Driver<S> {
                         .push_back(Input::BlockValidated { block, verdict: Verdict::Valid { header } });
                     return Ok(());
                 }
-                if let Some(asked) = self.speculating.get_mut(&block) {
+                if let Some(asked) = self.judging.get_mut(&block) {
                     *asked = true;
                     return Ok(());
                 }
-                self.wanted.insert(block, height);
-                self.judge_wanted();
-                if self.wanted.contains_key(&block) {
-                    self.parts.outbox.put(Outgoing::Want { block, height });
-                }
+                self.want(block, height);
             }
             Effect::Commit { .. } if self.stopping => {}
             Effect::Commit { block, certificate } => {

@@ -1,7 +1,9 @@
 //! Lies about where it is and what it has, to those who catch up.
 
-use purlin_primitives::{Block, BlockId, Certificate, Height, TimestampMs, Vote, VoteKind};
-use purlin_sync::{BlockAnnouncement, BodyPart, CertifiedHeader, InboundId, Request, Response, Topic};
+use purlin_primitives::{Block, BlockId, Certificate, Height, Signature, TimestampMs, Vote, VoteKind};
+use purlin_sync::{
+    BlockAnnouncement, BodyPart, CertifiedHeader, EncodedTransaction, InboundId, Request, Response, Topic,
+};
 use std::collections::BTreeMap;
 
 use super::{Behaviour, Sent, Situation};
@@ -94,9 +96,14 @@ impl Liar {
                 }
                 match response {
                     Response::Blocks(mut parts) if random.percent(60) => {
+                        let cut = random.percent(50);
                         for part in &mut parts {
-                            part.transactions.clear();
-                            part.total = 0;
+                            if cut {
+                                part.transactions.clear();
+                                part.total = 0;
+                            } else {
+                                part.transactions.iter_mut().for_each(sign_wrongly);
+                            }
                         }
                         Response::Blocks(parts).encode()
                     }
@@ -105,6 +112,16 @@ impl Liar {
             }
             (_, response) => response.encode(),
         }
+    }
+}
+
+/// Spoils what neither the transaction's id nor the block's covers.
+fn sign_wrongly(transaction: &mut EncodedTransaction) {
+    if let Ok(mut decoded) = transaction.decode() {
+        let mut bytes = *decoded.signature.as_bytes();
+        bytes.reverse();
+        decoded.signature = Signature::new(bytes);
+        *transaction = EncodedTransaction::new(&decoded);
     }
 }
 
