@@ -10,24 +10,50 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::process;
+use super::{anvil, process};
 use crate::command::root;
 use crate::node::{Purlin, RunningNode};
 
 /// Gas of one token transfer with room to spare.
 const TRANSFER_GAS: Gas = Gas::new(3_000_000);
 /// Transactions of one batch request.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// How long the node may take to commit what was accepted.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(300);
-/// What the npm anvil reached on the project's reference machine, in memory and unsynced: tx/s.
-const ANVIL: [(&str, f64); 2] = [("one per request", 6_500.0), ("batched", 10_000.0)];
+pub(super) const COMMIT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Runs both loads and prints their tables.
-pub(super) fn run(program: &Path, folder: &Path, accounts: usize, connections: usize) -> Result<()> {
+/// How transactions are sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Load {
+    /// One per request, over several connections.
+    Single,
+    /// Many per request, over one connection.
+    Batched,
+}
+
+/// The loads, in the order in which they are run.
+pub(super) const LOADS: [Load; 2] = [Load::Single, Load::Batched];
+
+impl Load {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Single => "one per request",
+            Self::Batched => "batched",
+        }
+    }
+}
+
+/// Runs both loads and prints their tables, beside those of `anvil` where that program is given.
+pub(super) fn run(
+    program: &Path,
+    folder: &Path,
+    accounts: usize,
+    connections: usize,
+    anvil: Option<&Path>,
+) -> Result<()> {
     println!(
         "\n## One node: token transfers from {accounts} accounts, {connections} connections, durable blocks\n"
     );
+    let peer = anvil.map(|anvil| anvil::run(anvil, accounts, connections)).transpose()?;
     let purlin = Purlin::new(program.to_path_buf(), folder.join("load"));
     let log = folder.join("load.log");
     let node = purlin.start(&["dev", "--api", "127.0.0.1:0", "--json", "--log", "warn"], &log)?;
@@ -46,7 +72,7 @@ pub(super) fn run(program: &Path, folder: &Path, accounts: usize, connections: u
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let client = Client::new(api.parse::<Endpoint>()?, Some(token));
-        measure(&client, &node, accounts, connections).await
+        measure(&client, &node, accounts, connections, peer.as_deref()).await
     })?;
     node.stop()
 }
@@ -58,33 +84,46 @@ pub(crate) fn ready_address(log: &str) -> Result<String> {
         .with_context(|| format!("the node did not say where its API is:\n{log}"))
 }
 
-async fn measure(client: &Client, node: &RunningNode, accounts: usize, connections: usize) -> Result<()> {
+async fn measure(
+    client: &Client,
+    node: &RunningNode,
+    accounts: usize,
+    connections: usize,
+    peer: Option<&[anvil::Measured]>,
+) -> Result<()> {
     let status = client.status().await?;
     let keys: Vec<SecretKey> = (0..accounts).map(key).collect();
     fund(client, &keys).await?;
-    println!("{:<18} {:>9} {:>9} {:>14} {:>12}", "", "tx/s", "vs anvil", "node CPU us/tx", "failed");
+    println!("{:<26} {:>9} {:>9} {:>14} {:>12}", "", "tx/s", "of anvil", "node CPU us/tx", "failed");
     let mut stages = Vec::new();
-    for (nonce, (name, anvil)) in ANVIL.into_iter().enumerate() {
+    for (nonce, load) in LOADS.into_iter().enumerate() {
+        let name = load.name();
         let signed = sign_all(&keys, &status.chain_id, nonce as u64, status.height)?;
         let before = Counters::read(client).await?;
         let cpu = process::cpu_time(node.id())?;
         let start = Instant::now();
-        match name {
-            "batched" => submit_batched(client, &signed).await?,
-            _ => submit_single(client, signed, connections).await?,
+        match load {
+            Load::Single => submit_single(client, signed, connections).await?,
+            Load::Batched => submit_batched(client, &signed).await?,
         }
         let after = wait_for(client, before.committed + accounts as f64).await?;
         let seconds = start.elapsed().as_secs_f64();
         let cpu = process::cpu_time(node.id())? - cpu;
         let rate = accounts as f64 / seconds;
         let failed = after.failed - before.failed;
-        println!(
-            "{name:<18} {rate:>9.0} {:>8.2}x {:>14.0} {failed:>12}",
-            rate / anvil,
-            cpu.as_secs_f64() * 1e6 / accounts as f64
-        );
+        let anvil = peer.and_then(|peer| peer.get(nonce));
+        let ratio = anvil.map_or_else(|| "-".to_owned(), |anvil| format!("{:.2}x", rate / anvil.rate));
+        let cpu = cpu.as_secs_f64() * 1e6 / accounts as f64;
+        println!("{name:<26} {rate:>9.0} {ratio:>9} {cpu:>14.0} {failed:>12}");
+        if let Some(anvil) = anvil {
+            let (name, cpu) = ("  anvil, in memory", anvil.cpu.as_secs_f64() * 1e6);
+            println!("{name:<26} {:>9.0} {:>9} {cpu:>14.0} {:>12}", anvil.rate, "1.00x", 0);
+        }
         ensure!(failed == 0.0, "{failed} transfers failed, so the figure means nothing");
         stages.push((name, before, after));
+    }
+    if peer.is_none() {
+        println!("\nfor the ratio to anvil in the same run: {}", anvil::HINT);
     }
     println!("\nus per transaction and stage:\n");
     println!(

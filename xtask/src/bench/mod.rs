@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: tables that anyone can make again; compare ratios, not machines.
 
+mod anvil;
 pub(crate) mod load;
 mod network;
 mod process;
 mod wasm;
 
 use anyhow::Result;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::command::{Programs, build_app, cargo, run as run_command};
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Keep the four validators busy for so many minutes and print their memory
     #[arg(long, value_name = "MINUTES")]
     soak: Option<u64>,
+    /// Also put the load of one node on this program of the npm package @foundry-rs/anvil
+    #[arg(long, value_name = "PROGRAM")]
+    anvil: Option<PathBuf>,
 }
 
 /// Measures and prints.
@@ -53,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     start_and_memory(&purlin, folder.path())?;
     install(&purlin, folder.path())?;
-    load::run(&purlin, folder.path(), args.accounts, args.connections)?;
+    load::run(&purlin, folder.path(), args.accounts, args.connections, args.anvil.as_deref())?;
     network::run(&purlin, folder.path(), args.accounts, args.soak)
 }
 

@@ -322,7 +322,7 @@ impl<S: KeyValueStore> Driver<S> {
                 self.bodies.retain(|(known, _)| *known != block);
                 self.parts.outbox.put(Outgoing::Invalid { block });
                 if self.judging.remove(&block) == Some(true) && height > self.chosen.0 {
-                    self.want(block, height);
+                    self.want_body(block, height);
                 }
                 return Ok(());
             }
@@ -401,7 +401,7 @@ impl<S: KeyValueStore> Driver<S> {
     }
 
     /// Has the builder check a block that the engine asks about, as soon as the body is here.
-    fn want(&mut self, block: BlockId, height: Height) {
+    fn want_body(&mut self, block: BlockId, height: Height) {
         self.wanted.insert(block, height);
         self.judge_wanted();
         if self.wanted.contains_key(&block) {
@@ -476,7 +476,7 @@ impl<S: KeyValueStore> Driver<S> {
                     *asked = true;
                     return Ok(());
                 }
-                self.want(block, height);
+                self.want_body(block, height);
             }
             Effect::Commit { .. } if self.stopping => {}
             Effect::Commit { block, certificate } => {
