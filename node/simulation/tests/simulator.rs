@@ -48,6 +48,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (1_002_027, "blocks fetched again after a lie were kept beside those fetched before"),
     (2_000_819, "a validator whose clock had been behind refused for ever the block that others held on to"),
     (3_006_757, "a forged copy of a known transaction was passed on with new ones, and its bearer blamed"),
+    (4_000_319, "the body of a final block with a wrong signature stopped the node that fetched it"),
     (115, "a block of another height than its proposal held up the builder for ever"),
     (236, "a clock that is behind made a node stop at a final block"),
 ];
