@@ -60,11 +60,8 @@ pub enum Outgoing {
         /// Its height.
         height: Height,
     },
-    /// A block that somebody gave breaks a rule.
-    Invalid {
-        /// Which.
-        block: BlockId,
-    },
+    /// Somebody gave a block with wrong signatures, which its id does not cover: another copy of it may be right.
+    BadBody(Box<Block>),
     /// A peer sent what no honest node sends.
     Blame {
         /// Who, as [`Input::Message`] named it.
@@ -317,13 +314,8 @@ impl<S: KeyValueStore> Driver<S> {
                 return Ok(());
             }
             // Whoever gave it is to blame, not who made the block: it may be final.
-            Message::BadBody { block, height, reason } => {
-                tracing::warn!(%block, reason, "the body of a block is wrong; it is fetched again");
-                self.bodies.retain(|(known, _)| *known != block);
-                self.parts.outbox.put(Outgoing::Invalid { block });
-                if self.judging.remove(&block) == Some(true) && height > self.chosen.0 {
-                    self.want_body(block, height);
-                }
+            Message::BadBody { block, reason } => {
+                self.bad_body(block, &reason);
                 return Ok(());
             }
             Message::Judged { block, verdict: Err(reason) } => {
@@ -391,7 +383,9 @@ impl<S: KeyValueStore> Driver<S> {
 
     fn keep_body(&mut self, block: Block) {
         let id = block.header.id();
-        if self.bodies.iter().any(|(known, _)| *known == id) {
+        if let Some((_, kept)) = self.bodies.iter_mut().find(|(known, _)| *known == id) {
+            // Signatures may differ, and the last one is not known to be wrong yet.
+            *kept = block;
             return;
         }
         while self.bodies.len() >= BODIES_MAX {
@@ -444,11 +438,27 @@ impl<S: KeyValueStore> Driver<S> {
         self.build(BuildJob::Judge { block: body });
     }
 
-    /// Tells the engine and peers that a block is invalid.
+    /// Looks for another copy of a block: whoever gave this one is to blame, not who made the block, which may be final.
+    fn bad_body(&mut self, block: Box<Block>, reason: &str) {
+        let (id, height) = (block.header.id(), block.header.height);
+        tracing::warn!(block = %id, reason, "the body of a block is wrong; it is fetched again");
+        self.bodies.retain(|(known, kept)| *known != id || kept.transactions != block.transactions);
+        self.parts.outbox.put(Outgoing::BadBody(block));
+        let asked = self.judging.remove(&id) == Some(true);
+        if self.stopping {
+            return;
+        }
+        if asked && height > self.chosen.0 {
+            self.want_body(id, height);
+        } else {
+            self.speculate();
+        }
+    }
+
+    /// Tells the engine that a block is invalid.
     fn refuse(&mut self, block: BlockId, reason: String) {
         tracing::warn!(%block, reason, "a block is invalid");
         self.bodies.retain(|(known, _)| *known != block);
-        self.parts.outbox.put(Outgoing::Invalid { block });
         self.inputs.push_back(Input::BlockValidated { block, verdict: Verdict::Invalid { reason } });
     }
 

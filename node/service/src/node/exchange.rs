@@ -40,14 +40,16 @@ const JUDGING_MAX: usize = 1_024;
 /// Heights above the next one whose announcements are passed on: this node may be a little behind.
 const AHEAD_MAX: u64 = 2;
 
-/// Names who is behind a certified block that the plan delivered: [`Outgoing::Blame`] then speaks of the block.
-fn plan_as_peer(block: &BlockId) -> Vec<u8> {
-    [b"plan:", block.as_bytes().as_slice()].concat()
+/// Names who is behind a certified block that the plan delivered: [`Outgoing::Blame`] then speaks of the block. With the
+/// count of [`Exchange::taken_back`], so that whoever gives it next does not answer for this copy.
+fn plan_as_peer(block: &BlockId, taken_back: u64) -> Vec<u8> {
+    [b"plan:", block.as_bytes().as_slice(), &taken_back.to_be_bytes()].concat()
 }
 
-fn block_of_plan(peer: &[u8]) -> Option<BlockId> {
-    let hash: [u8; 32] = peer.strip_prefix(b"plan:")?.try_into().ok()?;
-    Some(BlockId::new(purlin_primitives::Hash32::new(hash)))
+fn block_of_plan(peer: &[u8]) -> Option<(BlockId, u64)> {
+    let (hash, taken_back) = peer.strip_prefix(b"plan:")?.split_first_chunk::<32>()?;
+    let block = BlockId::new(purlin_primitives::Hash32::new(*hash));
+    Some((block, u64::from_be_bytes(taken_back.try_into().ok()?)))
 }
 
 pub(super) struct Exchange<S> {
@@ -67,6 +69,8 @@ pub(super) struct Exchange<S> {
     delivered: VecDeque<SyncedBlock>,
     /// Height last given to the driver.
     given: Height,
+    /// How often a block that was given turned out to be wrong, with all that was given after it.
+    taken_back: u64,
     /// Number of batches at the workers.
     judging: usize,
     peers: BTreeSet<PeerId>,
@@ -109,6 +113,7 @@ impl<S: KeyValueStore> Exchange<S> {
             final_next: None,
             delivered: VecDeque::new(),
             given: head.height,
+            taken_back: 0,
             judging: 0,
             peers: BTreeSet::new(),
             pull: Pull::default(),
@@ -412,7 +417,7 @@ impl<S: KeyValueStore> Exchange<S> {
             Outgoing::WantBranch { block, from } => self.want_branch(now_ms, block, from)?,
             Outgoing::WantHeaders { from } => self.want_headers(from),
             Outgoing::Moved => self.moved(now_ms)?,
-            Outgoing::Invalid { block } if self.core.heads.is_some() => self.bad_body(&block),
+            Outgoing::BadBody(block) if self.core.heads.is_some() => self.bad_body(&block.header.id()),
             Outgoing::Blame { peer, reason } if self.core.heads.is_some() => {
                 self.blame(now_ms, peer, &reason)?;
             }
@@ -425,21 +430,21 @@ impl<S: KeyValueStore> Exchange<S> {
                     self.assembled(now_ms, out)?;
                 }
             }
-            Outgoing::Invalid { block } => {
-                let own = self.own_status();
-                let out = self.blocks.refused(now_ms, &block, Refusal::Body, &own);
-                self.delivered.clear();
-                self.given = self.core.head.read().height;
-                self.synced(now_ms, out)?;
+            Outgoing::BadBody(block) => {
+                let id = block.header.id();
+                // Whoever gave an earlier copy has answered for it.
+                let same = |kept: &SyncedBlock| kept.id == id && kept.transactions == block.transactions;
+                if self.delivered.iter().any(same) {
+                    tracing::debug!(block = %id, "a peer gave a wrong body");
+                    self.take_back(now_ms, &id, Refusal::Body)?;
+                }
             }
             Outgoing::Blame { peer, reason } => {
-                if let Some(block) = block_of_plan(&peer) {
+                if let Some((block, taken_back)) = block_of_plan(&peer) {
                     tracing::warn!(%block, reason, "a block from a peer is refused");
-                    let own = self.own_status();
-                    let out = self.blocks.refused(now_ms, &block, Refusal::Header, &own);
-                    self.delivered.clear();
-                    self.given = self.core.head.read().height;
-                    self.synced(now_ms, out)?;
+                    if taken_back == self.taken_back {
+                        self.take_back(now_ms, &block, Refusal::Header)?;
+                    }
                 } else if let Some(peer) = PeerId::new(peer) {
                     tracing::debug!(%peer, reason, "a peer sent what no honest node sends");
                     self.network.report(&peer, Offence::Invalid);
@@ -480,6 +485,18 @@ impl<S: KeyValueStore> Exchange<S> {
         self.delivered.push_back(block);
     }
 
+    /// Has a block that was delivered fetched again, with all that stand on it.
+    fn take_back(&mut self, now_ms: u64, block: &BlockId, refusal: Refusal) -> Result<(), Halt> {
+        let Some(at) = self.delivered.iter().position(|kept| kept.id == *block) else { return Ok(()) };
+        let before = self.delivered[at].certified.header.height.get().saturating_sub(1);
+        self.delivered.truncate(at);
+        self.given = self.given.min(Height::new(before));
+        self.taken_back += 1;
+        let own = self.own_status();
+        let out = self.blocks.refused(now_ms, block, refusal, &own);
+        self.synced(now_ms, out)
+    }
+
     /// Gives the driver what the plan delivered, as far as it can use it now.
     fn give_next(&mut self, now_ms: u64) -> Result<(), Halt> {
         match self.core.heads {
@@ -517,7 +534,7 @@ impl<S: KeyValueStore> Exchange<S> {
             }
             let block =
                 Block { header: next.certified.header.clone(), transactions: next.transactions.clone() };
-            let from = plan_as_peer(&next.id);
+            let from = plan_as_peer(&next.id, self.taken_back);
             let message = Message::Certified { block: Box::new(block), certificate, from };
             if self.core.messages.try_send(message).is_err() {
                 return;

@@ -53,7 +53,7 @@ pub(super) enum Message {
     /// The height of a block was decided before the builder could say anything of it.
     Late { block: BlockId },
     /// A block came with transactions whose signatures are wrong, which its id does not cover.
-    BadBody { block: BlockId, height: Height, reason: String },
+    BadBody { block: Box<Block>, reason: String },
     /// The body of a block that a peer proposed or that is final. Its header commits to the transactions.
     Body(Box<Block>),
     /// A final block from a peer; nothing of it was checked but that the header commits to the transactions.
@@ -263,7 +263,7 @@ impl<S: KeyValueStore> Builder<S> {
         }
         let verified = match self.verify_transactions(&block) {
             Ok(verified) => verified,
-            Err(reason) => return Ok(Message::BadBody { block: id, height: header.height, reason }),
+            Err(reason) => return Ok(Message::BadBody { block: Box::new(block), reason }),
         };
         self.wait_for_parent(header.height);
         // Before executing: a block that stands elsewhere would be executed on the wrong state.

@@ -72,10 +72,10 @@ impl Liar {
                         }
                     }
                     2 => {
-                        if let Some(certificate) = headers.last_mut().and_then(|one| one.certificate.as_mut())
-                        {
-                            certificate.signatures.truncate(1);
-                        }
+                        // Any of them: the last one shows the others, whose own certificates nobody needs before.
+                        let at = random.below(headers.len().max(1));
+                        let certificate = headers.get_mut(at).and_then(|one| one.certificate.as_mut());
+                        certificate.into_iter().for_each(|one| one.signatures.truncate(1));
                     }
                     _ => {
                         let head = at.chain.tip().height;

@@ -251,10 +251,11 @@ impl<S: KeyValueStore> Driver<S> {
                 self.judge_ready()?;
             }
             PowMessage::BadBody { block, reason } => {
-                tracing::warn!(%block, reason, "the body of a block is wrong; it is fetched again");
+                let id = block.header.id();
+                tracing::warn!(block = %id, reason, "the body of a block is wrong; it is fetched again");
                 // Whoever gave it is blamed, not who made the block.
-                self.parts.outbox.put(Outgoing::Invalid { block });
-                if let Some(header) = self.pow()?.judging.remove(&block) {
+                self.parts.outbox.put(Outgoing::BadBody(block));
+                if let Some(header) = self.pow()?.judging.remove(&id) {
                     self.want(header, None)?;
                 }
             }

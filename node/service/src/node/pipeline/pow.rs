@@ -30,7 +30,7 @@ pub(in crate::node) enum PowMessage {
     Unplaced(Box<Block>),
     /// A body that is not what the header commits to, or has wrong signatures, which ids do not cover: another
     /// copy may be right.
-    BadBody { block: BlockId, reason: String },
+    BadBody { block: Box<Block>, reason: String },
     /// The chain went over to another branch.
     Reorganized(Box<Reorganized>),
     /// The chain stays as it was: going over to the branch takes more memory than a node may use for it.
@@ -84,7 +84,6 @@ impl<S: KeyValueStore> Builder<S> {
 
     fn judge_branch(&mut self, heads: &Heads, block: Block) -> Result<PowMessage, ChainError> {
         let id = block.header.id();
-        let bad_body = |reason: String| Ok(PowMessage::BadBody { block: id, reason });
         let parameters = self.core.chain.parameters();
         // What the header commits to cannot be made right by another body.
         if block.transactions.len() > parameters.block_transactions_max as usize {
@@ -93,11 +92,12 @@ impl<S: KeyValueStore> Builder<S> {
         }
         let ids: Vec<TransactionId> = block.transactions.iter().map(|one| one.body.id()).collect();
         if Block::transactions_root(&ids) != block.header.transactions_root {
-            return bad_body("its transactions are not those of its header".to_owned());
+            let reason = "its transactions are not those of its header".to_owned();
+            return Ok(PowMessage::BadBody { block: Box::new(block), reason });
         }
         let verified = match self.verify_transactions(&block) {
             Ok(verified) => verified,
-            Err(reason) => return bad_body(reason),
+            Err(reason) => return Ok(PowMessage::BadBody { block: Box::new(block), reason }),
         };
         // What was kept of a branch is of no use after a reorganisation; then it is made again.
         let mut judged = self.judge_on_parent(heads, &block, &ids, &verified);
