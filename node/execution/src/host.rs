@@ -1,12 +1,12 @@
 //! What a guest reaches through its capabilities.
 
 use purlin_abi::{DeviceFilter, DeviceRecord, StorageEntry, limits};
-use purlin_capabilities::{AppCall, AppCallReport, DeviceList, Host, HostFault};
+use purlin_capabilities::{AppCall, AppCallReport, DeviceList, Host, HostFault, StorageScan};
 use purlin_modules::{ModuleError, accounts, apps, devices};
 use purlin_primitives::{
     AccountId, Amount, AppId, CallFailure, DeviceId, FailureCode, Height, TimestampMs, app_account,
 };
-use purlin_state::{Order, StateKey, StoreError};
+use purlin_state::{Order, ScanLimits, StateKey, StoreError};
 use std::sync::Arc;
 
 use crate::call::{Call, CallKind, invoke};
@@ -121,14 +121,18 @@ impl Host for CallHost {
         to: &[u8],
         descending: bool,
         limit: u32,
-    ) -> Result<Vec<StorageEntry>, HostFault> {
+        steps_max: u32,
+    ) -> Result<StorageScan, HostFault> {
         let prefix = &self.app.storage_prefix;
         let start = [prefix.as_slice(), from].concat();
         // An empty end is the end of this application's keys, never the next application's.
         let end = if to.is_empty() { StateKey::end_of(prefix) } else { [prefix.as_slice(), to].concat() };
         let order = if descending { Order::Descending } else { Order::Ascending };
-        let limit = limit.min(limits::SCAN_ENTRIES_MAX) as usize;
-        let entries = self.session.overlay.scan(&start, &end, order, limit).map_err(node)?;
+        let entries = limit.min(limits::SCAN_ENTRIES_MAX) as usize;
+        // The prefix, which the application does not see, does not count.
+        let bytes = limits::SCAN_BYTES_MAX + entries * prefix.len();
+        let limits = ScanLimits { entries, bytes, steps: steps_max as usize };
+        let scanned = self.session.overlay.scan_within(&start, &end, order, limits).map_err(node)?;
         let mut left = limits::SCAN_BYTES_MAX;
         let fits = |(key, value): &(Vec<u8>, Vec<u8>)| {
             let size = key.len() - prefix.len() + value.len();
@@ -138,7 +142,8 @@ impl Host for CallHost {
         };
         let own =
             |(key, value): (Vec<u8>, Vec<u8>)| StorageEntry { key: key[prefix.len()..].to_vec(), value };
-        Ok(entries.into_iter().take_while(fits).map(own).collect())
+        let entries = scanned.entries.into_iter().take_while(fits).map(own).collect();
+        Ok(StorageScan { entries, removed: scanned.removed, removed_bytes: scanned.removed_bytes })
     }
 
     fn emit(&mut self, topic: &str, payload: &[u8]) -> Result<(), HostFault> {
@@ -162,8 +167,8 @@ impl Host for CallHost {
         devices::device(&mut self.session.overlay, id).map_err(node)
     }
 
-    fn devices(&mut self, filter: &DeviceFilter) -> Result<DeviceList, HostFault> {
-        let page = devices::list(&mut self.session.overlay, filter).map_err(rule)?;
+    fn devices(&mut self, filter: &DeviceFilter, examined_max: u32) -> Result<DeviceList, HostFault> {
+        let page = devices::list_within(&mut self.session.overlay, filter, examined_max).map_err(rule)?;
         Ok(DeviceList { devices: page.devices, examined: page.examined })
     }
 

@@ -4,7 +4,7 @@ use purlin_abi::{host, limits};
 use purlin_chain::ExecutionFault;
 use purlin_modules::ModuleError;
 use purlin_modules::apps::{self, AppHooks, AppRecord, Release, Start, Stop};
-use purlin_package::Package;
+use purlin_package::{Package, PackageError, UnpackedPackage};
 use purlin_primitives::{Amount, AppId, CallFailure, FailureCode, Gas};
 
 use crate::call::{Call, CallKind, Called, engine_fault, enter};
@@ -34,13 +34,18 @@ fn check_arguments(arguments: &[u8]) -> Step {
 /// Reads and prices a package.
 fn open(slot: &Slot, meter: &mut Meter, bytes: &[u8]) -> Step<Package> {
     let schedule = slot.session().schedule;
-    // Unpacking and hashing are bounded by the archive's limits; the price covers reading it once.
+    let refused = |error: PackageError| CallFailure::new(FailureCode::BadPackage, error.to_string());
     meter.charge(schedule.hash_byte.saturating_mul(bytes.len() as u64))?;
-    let package = Package::read(bytes).and_then(|package| package.check_installable().map(|()| package));
-    let package = package.map_err(|error| CallFailure::new(FailureCode::BadPackage, error.to_string()))?;
+    // One byte more than the gas left can pay for ends it.
+    let affordable = usize::try_from(meter.left() / schedule.hash_byte + 1).unwrap_or(usize::MAX);
+    let (unpacked_bytes, unpacked) = UnpackedPackage::read(bytes, affordable);
+    meter.charge(schedule.hash_byte.saturating_mul(unpacked_bytes as u64))?;
+    let unpacked = unpacked.map_err(refused)?;
+    // Before the module is looked at: one that is refused takes as much work as one that is not.
     let per_byte = schedule.compile_byte + schedule.storage_write_byte;
-    meter.charge(per_byte.saturating_mul(package.wasm.len() as u64) + 4 * schedule.storage_write)?;
-    Ok(package)
+    meter.charge(per_byte.saturating_mul(unpacked.wasm_bytes() as u64) + 4 * schedule.storage_write)?;
+    let package = unpacked.check().and_then(|package| package.check_installable().map(|()| package));
+    Ok(package.map_err(refused)?)
 }
 
 fn release(package: Package) -> (purlin_abi::Manifest, impl FnOnce(&purlin_abi::Manifest) -> Release<'_>) {
@@ -157,9 +162,10 @@ pub(crate) fn uninstall(slot: &mut Slot, meter: &mut Meter, app: &AppId) -> Step
     meter.charge(4 * session.schedule.storage_write)?;
     let sender = session.sender;
     let record = apps::check_uninstall(&mut session.overlay, &sender, app)?;
+    let mut cursor = Vec::new();
     loop {
-        let removed =
-            apps::clear_storage(&mut session.overlay, app, CLEAR_BATCH).map_err(ModuleError::from)?;
+        let removed = apps::clear_storage(&mut session.overlay, app, &mut cursor, CLEAR_BATCH)
+            .map_err(ModuleError::from)?;
         meter.charge((removed as u64).saturating_mul(session.schedule.storage_write))?;
         if removed < CLEAR_BATCH {
             break;

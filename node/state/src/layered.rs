@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::keys::StatePrefix;
-use crate::merge::merge_scan;
+use crate::merge::{ScanLimits, merge_scan};
 use crate::reader::{Changes, Entry, Order, StateReader};
 use crate::store::{Column, KeyValueStore, StoreError};
 
@@ -44,7 +44,10 @@ impl StateReader for LayeredReader {
     }
 
     fn scan(&self, from: &[u8], to: &[u8], order: Order, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        merge_scan(&*self.base, &self.changes, from, to, order, limit, |value| Some(value.as_ref()))
+        let limits = ScanLimits::entries(limit);
+        let scanned =
+            merge_scan(&*self.base, &self.changes, from, to, order, limits, |value| Some(value.as_ref()))?;
+        Ok(scanned.entries)
     }
 }
 

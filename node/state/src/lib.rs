@@ -17,6 +17,7 @@ pub use fault::{Fault, FaultStore};
 pub use keys::{StateKey, StatePrefix};
 pub use layered::{EmptyState, FlatState, LayeredReader};
 pub use memory::MemoryStore;
+pub use merge::{ScanLimits, Scanned};
 pub use overlay::{Checkpoint, Overlay};
 pub use proof::{ProofError, StateProof, Trust, VerifiedValue};
 pub use reader::{Changes, Entry, Order, StateReader};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::merge::merge_scan;
+use crate::merge::{ScanLimits, Scanned, merge_scan};
 use crate::reader::{Changes, Entry, Order, StateReader};
 use crate::store::StoreError;
 
@@ -129,9 +129,20 @@ impl Overlay {
         order: Order,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
+        Ok(self.scan_within(from, to, order, ScanLimits::entries(limit))?.entries)
+    }
+
+    /// As [`Overlay::scan`], and tells what was passed over: the same on every node that executes the block.
+    pub fn scan_within(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        order: Order,
+        limits: ScanLimits,
+    ) -> Result<Scanned, StoreError> {
         self.put_in_order();
         let slots = &self.slots;
-        merge_scan(&*self.base, &self.ordered, from, to, order, limit, |index| {
+        merge_scan(&*self.base, &self.ordered, from, to, order, limits, |index| {
             match &slots[*index as usize].written {
                 Written::Nothing => None,
                 Written::Value(value) => Some(Some(value)),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use purlin_state::{Changes, EmptyState, LayeredReader, Order, Overlay, StateReader};
+use purlin_state::{Changes, EmptyState, LayeredReader, Order, Overlay, ScanLimits, Scanned, StateReader};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -190,4 +190,22 @@ fn measure_token_transfer() {
 fn blake(n: u32) -> Vec<u8> {
     let mut random = Random(u64::from(n) + 1);
     (0..20).map(|_| random.next() as u8).collect()
+}
+
+#[test]
+fn a_scan_tells_what_it_passed_over() {
+    let base: Model = (b'0'..=b'9').map(|digit| (vec![digit], vec![digit; 3])).collect();
+    let mut overlay = Overlay::new(reader(&base));
+    (b'0'..b'5').for_each(|digit| overlay.remove(&[digit]).map(drop).unwrap());
+    let mut scan = |limits| overlay.scan_within(b"0", b"z", Order::Ascending, limits).unwrap();
+    let keys = |scanned: &Scanned| scanned.entries.iter().map(|(key, _)| key[0]).collect::<Vec<_>>();
+
+    let one = scan(ScanLimits::entries(1));
+    assert_eq!((keys(&one), one.removed, one.removed_bytes), (vec![b'5'], 5, 5 * 4));
+    let none = scan(ScanLimits { steps: 3, ..ScanLimits::entries(1) });
+    assert_eq!((keys(&none), none.removed), (vec![], 3));
+    let two = scan(ScanLimits { bytes: 5, ..ScanLimits::entries(9) });
+    assert_eq!(keys(&two), b"56");
+    let all = scan(ScanLimits::entries(100));
+    assert_eq!((keys(&all), all.removed), (b"56789".to_vec(), 5));
 }

@@ -86,7 +86,9 @@ fn run<H: Host>(guest: Caller<'_, '_, H>, request: &Request, space: Space) -> Re
     check_length("the arguments", request.arguments.1, INPUT_BYTES_MAX)?;
     let mut inputs = vec![request.app, request.method, request.arguments];
     inputs.extend(request.deposit.map(|pointer| (pointer, AMOUNT_BYTES)));
-    let cost = Price { run: price(GAS.copy_byte, request.arguments.1 as usize), result_byte: 0 };
+    // Looking for the application is a read, whether it is there or not.
+    let run = GAS.storage_read.saturating_add(price(GAS.copy_byte, request.arguments.1 as usize));
+    let cost = Price { run, result_byte: 0 };
     deliver(guest, request.function, &inputs, [request.gas, 0], space, cost, |guest| {
         let query = request.deposit.is_none();
         if !query {

@@ -2,7 +2,9 @@
 
 use borsh::BorshDeserialize;
 use purlin_abi::host::DEVICES;
-use purlin_abi::limits::{DEVICE_ID_LENGTH_MAX, DEVICE_LABEL_BYTES_MAX, DEVICE_LIST_MAX};
+use purlin_abi::limits::{
+    DEVICE_ID_LENGTH_MAX, DEVICE_LABEL_BYTES_MAX, DEVICE_LIST_MAX, DEVICES_EXAMINED_MAX,
+};
 use purlin_abi::{DeviceFilter, DeviceId};
 use purlin_engine::{Guest, HostFault, HostRegistry};
 
@@ -54,13 +56,25 @@ fn get<H: Host>(guest: Caller<'_, '_, H>, id: Slice, space: Space) -> Result<i32
 fn list<H: Host>(guest: Caller<'_, '_, H>, filter: Slice, space: Space) -> Result<i32, HostFault> {
     check_length("the device filter", filter.1, FILTER_BYTES_MAX)?;
     deliver(guest, Function::DevicesList, &[filter], [0; 2], space, READ, |guest| {
+        let affordable = guest.gas_left().get() / GAS.device_read + 1;
+        let affordable = u32::try_from(affordable).unwrap_or(u32::MAX);
         let (memory, context) = guest.parts()?;
         let mut filter = DeviceFilter::try_from_slice(memory.read(filter.0, filter.1)?)
             .map_err(|error| bad_argument(format!("the device filter cannot be read: {error}")))?;
         if filter.limit == 0 || filter.limit > DEVICE_LIST_MAX {
             filter.limit = DEVICE_LIST_MAX;
         }
-        let found = context.host_mut().devices(&filter)?;
+        // One entry more than the gas left can pay for ends the call, so no more need be read.
+        filter.limit = filter.limit.min(affordable);
+        let examined_max = affordable.min(DEVICES_EXAMINED_MAX);
+        let found = match context.host_mut().devices(&filter, examined_max) {
+            // It was read all the same.
+            Err(refusal @ HostFault::Failure(_)) => {
+                guest.charge(price(GAS.device_read, examined_max as usize))?;
+                return Err(refusal);
+            }
+            found => found?,
+        };
         let read = found.devices.len().max(found.examined as usize);
         guest.charge(price(GAS.device_read, read))?;
         encoded(&found.devices).map(Some)

@@ -58,7 +58,8 @@ pub trait Host: Send + 'static {
     fn storage_remove(&mut self, key: &[u8]) -> Result<bool, HostFault>;
 
     /// Lists entries with `from <= key < to`, in key order or its reverse; an empty `to` means no upper end.
-    /// At most `limit`, and no more once [`purlin_abi::limits::SCAN_BYTES_MAX`] is reached.
+    /// At most `limit`, and no more once [`purlin_abi::limits::SCAN_BYTES_MAX`] is reached, or `steps_max` entries
+    /// were found or passed over.
     ///
     /// # Errors
     /// See the trait.
@@ -68,7 +69,8 @@ pub trait Host: Send + 'static {
         to: &[u8],
         descending: bool,
         limit: u32,
-    ) -> Result<Vec<StorageEntry>, HostFault>;
+        steps_max: u32,
+    ) -> Result<StorageScan, HostFault>;
 
     /// Records an event of the application.
     ///
@@ -95,17 +97,28 @@ pub trait Host: Send + 'static {
     fn device(&mut self, id: &DeviceId) -> Result<Option<DeviceRecord>, HostFault>;
 
     /// Lists devices in id order; `filter.limit` is between 1 and
-    /// [`purlin_abi::limits::DEVICE_LIST_MAX`].
+    /// [`purlin_abi::limits::DEVICE_LIST_MAX`]. Refuses once `examined_max` index entries were read.
     ///
     /// # Errors
     /// See the trait.
-    fn devices(&mut self, filter: &DeviceFilter) -> Result<DeviceList, HostFault>;
+    fn devices(&mut self, filter: &DeviceFilter, examined_max: u32) -> Result<DeviceList, HostFault>;
 
     /// Runs another application. The guest's store owns the host, so the host is handed over and back. What
     /// the callee did wrong is in the report's outcome; depth and re-entrancy are the host's to check.
     fn call_app(self, call: AppCall) -> (Self, Result<AppCallReport, HostFault>)
     where
         Self: Sized;
+}
+
+/// Entries of an application's storage, and what finding them took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorageScan {
+    /// In the order asked for.
+    pub entries: Vec<StorageEntry>,
+    /// Removed entries that were passed over, each charged as one that is returned.
+    pub removed: usize,
+    /// Bytes read for nothing, charged as if they were returned.
+    pub removed_bytes: usize,
 }
 
 /// Devices that match a filter, and what finding them took.

@@ -42,7 +42,7 @@ mod runtime;
 mod storage;
 pub mod testing;
 
-pub use host::{AppCall, AppCallReport, DeviceList, Host};
+pub use host::{AppCall, AppCallReport, DeviceList, Host, StorageScan};
 pub use purlin_engine::{
     Allocation, AllocationMode, Backend, Backtraces, BoxedError, CacheConfig, EngineConfig as RuntimeConfig,
     EngineFault, HostFault, on_guest_stack, wasm_features,

@@ -88,14 +88,14 @@ fn scan<H: Host>(
     deliver(guest, Function::StorageScan, &[from, to], numbers, space, cost, |guest| {
         // One entry more than the gas left can pay for ends the call, so no more need be read.
         let affordable = guest.gas_left().get() / GAS.scan_entry + 1;
-        let limit = limit.min(SCAN_ENTRIES_MAX).min(u32::try_from(affordable).unwrap_or(u32::MAX));
+        let steps_max = u32::try_from(affordable).unwrap_or(u32::MAX);
+        let limit = limit.min(SCAN_ENTRIES_MAX);
         let (memory, context) = guest.parts()?;
         let (from, to) = (memory.read(from.0, from.1)?, memory.read(to.0, to.1)?);
-        let entries = context.host_mut().storage_scan(from, to, descending, limit)?;
-        let bytes = entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
-        guest.charge(
-            price(GAS.scan_entry, entries.len()).saturating_add(price(GAS.storage_read_byte, bytes)),
-        )?;
-        crate::context::encoded(&entries).map(Some)
+        let scan = context.host_mut().storage_scan(from, to, descending, limit, steps_max)?;
+        let bytes: usize = scan.entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
+        let steps = price(GAS.scan_entry, scan.entries.len() + scan.removed);
+        guest.charge(steps.saturating_add(price(GAS.storage_read_byte, bytes + scan.removed_bytes)))?;
+        crate::context::encoded(&scan.entries).map(Some)
     })
 }

@@ -9,7 +9,7 @@ use purlin_abi::{
 };
 use purlin_engine::{Backend, EngineConfig, HostFault};
 
-use crate::{AppCall, AppCallReport, CallReport, DeviceList, GuestCall, Host, Runtime};
+use crate::{AppCall, AppCallReport, CallReport, DeviceList, GuestCall, Host, Runtime, StorageScan};
 
 /// Answers calls of other applications.
 pub type AppCallHandler =
@@ -143,7 +143,8 @@ impl Host for MemoryHost {
         to: &[u8],
         descending: bool,
         limit: u32,
-    ) -> Result<Vec<StorageEntry>, HostFault> {
+        steps_max: u32,
+    ) -> Result<StorageScan, HostFault> {
         let inside = |key: &[u8]| key >= from && (to.is_empty() || key < to);
         let mut entries: Vec<_> = self
             .storage
@@ -154,7 +155,7 @@ impl Host for MemoryHost {
         if descending {
             entries.reverse();
         }
-        entries.truncate(limit as usize);
+        entries.truncate(limit.min(steps_max) as usize);
         let mut bytes = 0;
         let fits = entries.iter().take_while(|entry| {
             let before = bytes;
@@ -163,7 +164,7 @@ impl Host for MemoryHost {
         });
         let count = fits.count();
         entries.truncate(count);
-        Ok(entries)
+        Ok(StorageScan { entries, ..StorageScan::default() })
     }
 
     fn emit(&mut self, topic: &str, payload: &[u8]) -> Result<(), HostFault> {
@@ -191,7 +192,11 @@ impl Host for MemoryHost {
         Ok(self.devices.get(id).cloned())
     }
 
-    fn devices(&mut self, filter: &DeviceFilter) -> Result<DeviceList, HostFault> {
+    fn devices(&mut self, filter: &DeviceFilter, examined_max: u32) -> Result<DeviceList, HostFault> {
+        if self.devices.len() > examined_max as usize {
+            let message = format!("the filter examines more than {examined_max} devices");
+            return Err(HostFault::failure(FailureCode::LimitExceeded, message));
+        }
         let wanted = |device: &&DeviceRecord| {
             filter.owner.is_none_or(|owner| device.owner == owner)
                 && filter.after.as_ref().is_none_or(|after| device.id > *after)

@@ -5,6 +5,7 @@ mod common;
 
 use borsh::BorshDeserialize;
 use common::{Ran, check, everywhere, module};
+use purlin_abi::limits::DEVICES_EXAMINED_MAX;
 use purlin_abi::{
     AccountId, Amount, DeviceFilter, DeviceId, DeviceKey, DeviceRecord, DeviceStatus, FailureCode,
     GasSchedule, Height, KeyAlgorithm, StorageEntry,
@@ -283,4 +284,23 @@ fn devices_are_found_and_listed() {
     let found = run(&data, &list, &host).outcome.unwrap();
     let found = Vec::<DeviceRecord>::try_from_slice(&found).unwrap();
     assert_eq!(found, [device("press-1", 1), device("press-3", 1)]);
+}
+
+/// A look-up that is refused has read as much as one that is not; a caller could repeat it for nothing.
+#[test]
+fn a_refused_look_up_costs_what_it_read() {
+    let mut host = MemoryHost::default();
+    for number in 0..=DEVICES_EXAMINED_MAX {
+        let id = format!("press-{number}");
+        host.devices.insert(DeviceId::new(&id).unwrap(), device(&id, 1));
+    }
+    let filter = borsh::to_vec(&DeviceFilter::default()).unwrap();
+    let data: String = filter.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let list = format!(
+        "(drop (call $devices_list (i32.const 0) (i32.const {}) (i32.const 200) (i32.const 4000)))",
+        filter.len()
+    );
+    let ran = run(&data, &list, &host);
+    assert_eq!(ran.code(), Some(FailureCode::LimitExceeded));
+    assert!(ran.gas.get() >= u64::from(DEVICES_EXAMINED_MAX) * GAS.device_read, "{:?}", ran.gas);
 }

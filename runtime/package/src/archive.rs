@@ -204,8 +204,18 @@ pub enum ArchiveError {
 }
 
 /// Reads all files of an archive.
-pub(crate) fn read_archive(bytes: &[u8]) -> Result<Files, ArchiveError> {
-    let mut stream = Inflate::open(bytes)?;
+/// Unpacks at most `unpacked_bytes_max`. Also returns how many bytes were unpacked, whether they are right or not.
+pub(crate) fn read_archive(bytes: &[u8], unpacked_bytes_max: usize) -> (usize, Result<Files, ArchiveError>) {
+    match Inflate::open(bytes, unpacked_bytes_max.min(PACKAGE_UNPACKED_BYTES_MAX)) {
+        Ok(mut stream) => {
+            let files = read_files(&mut stream);
+            (stream.unpacked_bytes, files)
+        }
+        Err(error) => (0, Err(error)),
+    }
+}
+
+fn read_files(stream: &mut Inflate<'_>) -> Result<Files, ArchiveError> {
     let mut files = Files::new();
     let mut paths = Paths::default();
     loop {
@@ -286,10 +296,11 @@ struct Inflate<'a> {
     decoder: GzDecoder<&'a [u8]>,
     compressed_bytes: usize,
     unpacked_bytes: usize,
+    unpacked_bytes_max: usize,
 }
 
 impl<'a> Inflate<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
+    fn open(bytes: &'a [u8], unpacked_bytes_max: usize) -> Result<Self, ArchiveError> {
         if bytes.len() > PACKAGE_BYTES_MAX {
             return Err(ArchiveError::CompressedTooLarge { bytes: bytes.len() });
         }
@@ -302,7 +313,8 @@ impl<'a> Inflate<'a> {
         if bytes[3] != 0 {
             return Err(ArchiveError::GzipFields { flags: bytes[3] });
         }
-        Ok(Self { decoder: GzDecoder::new(bytes), compressed_bytes: bytes.len(), unpacked_bytes: 0 })
+        let (decoder, compressed_bytes) = (GzDecoder::new(bytes), bytes.len());
+        Ok(Self { decoder, compressed_bytes, unpacked_bytes: 0, unpacked_bytes_max })
     }
 
     /// Fills as much of `buffer` as there is and returns how much.
@@ -320,7 +332,7 @@ impl<'a> Inflate<'a> {
             }
         }
         self.unpacked_bytes += filled;
-        if self.unpacked_bytes > PACKAGE_UNPACKED_BYTES_MAX {
+        if self.unpacked_bytes > self.unpacked_bytes_max {
             return Err(ArchiveError::UnpackedTooLarge);
         }
         if self.unpacked_bytes > self.compressed_bytes.saturating_mul(PACKAGE_RATIO_MAX) {
@@ -361,7 +373,7 @@ impl<'a> Inflate<'a> {
     }
 
     /// Checks that nothing but zeros follows inside, and nothing at all outside.
-    fn finish(mut self) -> Result<(), ArchiveError> {
+    fn finish(&mut self) -> Result<(), ArchiveError> {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let count = self.read(&mut chunk, "the gzip trailer")?;

@@ -49,7 +49,7 @@ pub use manifest::{
     CREDIT_BYTES_MAX, DESCRIPTION_BYTES_MAX, ManifestError, NAME_BYTES_MAX, VERSION_BYTES_MAX,
     parse_manifest, permissions,
 };
-pub use package::{Package, PackageError};
+pub use package::{Package, PackageError, UnpackedPackage};
 pub use path::{MANIFEST_PATH, PathError, SCHEMA_PATH, SIGNATURE_PATH, WASM_PATH};
 pub use signature::{PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SignatureError};
 pub use wasm::{FEATURES, ModuleFacts, UngrantedImport, WasmError, check_wasm};

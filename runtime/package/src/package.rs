@@ -1,9 +1,10 @@
 //! A package as a whole: archive, manifest, hashes, signature and module agree.
 
+use purlin_abi::limits::PACKAGE_UNPACKED_BYTES_MAX;
 use purlin_abi::{Hash32, Manifest, Placement};
 use std::collections::BTreeMap;
 
-use crate::archive::{ArchiveError, read_archive};
+use crate::archive::{ArchiveError, Files, read_archive};
 use crate::identity::{package_identity, sha256};
 use crate::manifest::{ManifestError, parse_manifest};
 use crate::path::{MANIFEST_PATH, SCHEMA_PATH, SIGNATURE_PATH, WASM_PATH};
@@ -66,6 +67,29 @@ pub enum PackageError {
     EdgePlacement,
 }
 
+/// The files of a package, of which nothing was checked but the rules of archives. For those who charge for each step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpackedPackage(Files);
+
+impl UnpackedPackage {
+    /// Unpacks at most `unpacked_bytes_max`, and never more than `limits::PACKAGE_UNPACKED_BYTES_MAX`, beyond which
+    /// it is refused as too large. Also returns how many bytes were unpacked until then.
+    pub fn read(bytes: &[u8], unpacked_bytes_max: usize) -> (usize, Result<Self, PackageError>) {
+        let (unpacked_bytes, files) = read_archive(bytes, unpacked_bytes_max);
+        (unpacked_bytes, files.map(Self).map_err(PackageError::from))
+    }
+
+    /// Returns the size of the module; 0 when there is none.
+    pub fn wasm_bytes(&self) -> usize {
+        self.0.get(WASM_PATH).map_or(0, Vec::len)
+    }
+
+    /// Makes the other checks of [`Package::read`].
+    pub fn check(self) -> Result<Package, PackageError> {
+        Package::of(self.0)
+    }
+}
+
 /// A package that has passed every check, in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
@@ -89,7 +113,11 @@ impl Package {
     /// Reads a package and checks all of it but where it may run; see [`Package::check_installable`]. Needs
     /// memory for the unpacked files, at most `limits::PACKAGE_UNPACKED_BYTES_MAX`, beside the input.
     pub fn read(bytes: &[u8]) -> Result<Self, PackageError> {
-        let mut files = read_archive(bytes)?;
+        let (_, unpacked) = UnpackedPackage::read(bytes, PACKAGE_UNPACKED_BYTES_MAX);
+        unpacked?.check()
+    }
+
+    fn of(mut files: Files) -> Result<Self, PackageError> {
         let manifest = files.remove(MANIFEST_PATH).ok_or(PackageError::Missing { path: MANIFEST_PATH })?;
         let manifest = parse_manifest(&manifest)?;
         let signature = files.remove(SIGNATURE_PATH);

@@ -1,7 +1,7 @@
 //! Prices of everything that is not a plain wasm instruction.
 
 /// Prices in gas; a protocol parameter. One gas is one wasm instruction of fuel, calibrated so that one gas
-/// is about 0.25 ns; `cargo xtask bench gas` prints what each price should be on a machine.
+/// is about 0.25 ns. Set by hand from the call and transfer benches; no bench measures each price by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GasSchedule {
     /// Every transaction: signature, decoding, nonce and balance.

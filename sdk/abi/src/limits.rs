@@ -101,6 +101,8 @@ pub const DEVICE_LABELS_MAX: usize = 32;
 pub const DEVICE_LABEL_BYTES_MAX: usize = 64;
 /// Most devices one list call returns.
 pub const DEVICE_LIST_MAX: u32 = 100;
+/// Most index entries that one look-up of devices reads. Only a filter of several fields that seldom meet comes near it.
+pub const DEVICES_EXAMINED_MAX: u32 = 1_000;
 
 /// Most actions in a transaction.
 pub const ACTIONS_MAX: usize = 64;

@@ -289,3 +289,28 @@ fn logs_and_backtraces_reach_the_diagnostics() {
     assert_eq!(texts[1].0, transactions[1].id());
     assert!(texts[1].1.contains("backtrace of one"), "{texts:?}");
 }
+
+/// A scan passed over what was removed in the same block for nothing, entry by entry.
+#[test]
+fn scans_pay_for_what_was_removed_in_their_block() {
+    let mut chain = TestChain::new();
+    chain.install("one");
+    chain.install("two");
+    let set = (0..50u8).map(|n| call("one", "set", &[1, n, 7])).collect();
+    chain.good(0, set);
+    let used = |actions: Vec<Action>| {
+        let transaction = signed(0, chain.body(0, actions));
+        let mut block = chain.execute(&[transaction], Policy::Refuse).unwrap();
+        let receipt = block.receipts.remove(0);
+        assert!(matches!(receipt.outcome, Outcome::Succeeded { .. }), "{receipt:?}");
+        receipt.gas_used.get()
+    };
+    let remove: Vec<Action> = (0..50u8).map(|n| call("one", "remove", &[n])).collect();
+    let scan = call("two", "ask", &forward("one", "all", b"", 0, 0));
+    let removing = used(remove.clone());
+    let before = used([vec![scan.clone()], remove.clone()].concat()) - removing;
+    let after = used([remove, vec![scan]].concat()) - removing;
+    // The same steps and bytes, but nothing is handed over.
+    let steps = 50 * GasSchedule::V1.scan_entry;
+    assert!(after > steps && after < before, "{after} of {before}, {steps} for the steps");
+}

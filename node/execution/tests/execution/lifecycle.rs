@@ -210,3 +210,36 @@ fn removing_much_storage_costs_by_the_entry() {
     chain.good(0, vec![uninstall("one")]);
     assert!(chain.execute(&[], Policy::Refuse).unwrap().changes.is_empty());
 }
+
+/// What is wrong at the end of a package was paid for by its compressed size once, as if nothing had been unpacked.
+#[test]
+fn a_refused_package_costs_what_unpacking_it_took() {
+    let mut chain = TestChain::new();
+    let whole = package("one", "1.0.0", "");
+    let cut = &whole[..whole.len() - 20];
+    let (unpacked_bytes, refused) = UnpackedPackage::read(cut, usize::MAX);
+    assert!(refused.is_err() && unpacked_bytes > cut.len());
+    let price = GasSchedule::V1.hash_byte * unpacked_bytes as u64;
+    let receipt = chain.send(0, vec![install(cut, b"")]);
+    assert!(
+        matches!(&receipt.outcome, Outcome::Failed { failure, .. } if failure.code == FailureCode::BadPackage)
+    );
+    assert!(receipt.gas_used.get() > price, "{:?}", receipt.gas_used);
+
+    let mut body = chain.body(0, vec![install(cut, b"")]);
+    body.gas_limit = Gas::new(receipt.gas_used.get() - price / 2);
+    assert_eq!(chain.bad_body(0, body).code, FailureCode::OutOfGas);
+}
+
+/// A module that breaks a rule at its end was looked at once for each excluded feature, for nothing.
+#[test]
+fn a_refused_module_costs_what_compiling_it_would() {
+    let mut chain = TestChain::new();
+    let receipt = chain.send(0, vec![install(&package("one", "1.0.0", r#", "permissions": []"#), b"")]);
+    let Outcome::Failed { failure, .. } = &receipt.outcome else { panic!("imports are not granted") };
+    assert_eq!(failure.code, FailureCode::BadPackage);
+    let good = chain.send(0, vec![install(&package("one", "1.0.0", ""), b"")]);
+    assert!(good.outcome == Outcome::Succeeded { outputs: vec![Vec::new()] }, "{good:?}");
+    let (refused, accepted) = (receipt.gas_used.get(), good.gas_used.get());
+    assert!(refused > accepted * 9 / 10, "{refused} and {accepted}");
+}

@@ -202,15 +202,22 @@ pub fn check_uninstall(
     Ok(record)
 }
 
-/// Removes at most `limit` entries of an application's storage and returns how many there were.
+/// Removes at most `limit` entries of an application's storage. `cursor` begins empty and says how far it came: what
+/// is removed is passed over for nothing otherwise. Returns how many there were; fewer than `limit` means all are gone.
 pub fn clear_storage(
     state: &mut (impl StateAccess + ?Sized),
     id: &AppId,
+    cursor: &mut Vec<u8>,
     limit: usize,
 ) -> Result<usize, StoreError> {
     let prefix = StateKey::app_storage(id, &[]);
-    let entries = state.scan(&prefix, &StateKey::end_of(&prefix), Order::Ascending, limit)?;
+    let end = StateKey::end_of(&prefix);
+    let from = if cursor.is_empty() { &prefix } else { &*cursor };
+    let entries = state.scan(from, &end, Order::Ascending, limit)?;
     entries.iter().try_for_each(|(key, _)| state.remove(key))?;
+    if let Some((last, _)) = entries.last() {
+        *cursor = [last.as_slice(), &[0]].concat();
+    }
     Ok(entries.len())
 }
 

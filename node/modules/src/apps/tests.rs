@@ -76,7 +76,8 @@ fn upgraded(state: &mut MemoryState, manifest: &Manifest) -> Result<Upgrade, (Fa
 fn removed(state: &mut MemoryState, sender: &AccountId, app: &str) -> Result<(), (FailureCode, String)> {
     step(state, |state| {
         let record = check_uninstall(state, sender, &id(app))?;
-        while clear_storage(state, &record.id, 2)? > 0 {}
+        let mut cursor = Vec::new();
+        while clear_storage(state, &record.id, &mut cursor, 2)? > 0 {}
         finish_uninstall(state, &record)
     })
 }

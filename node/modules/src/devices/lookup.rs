@@ -11,9 +11,6 @@ use super::registry::{
 use crate::access::StateRead;
 use crate::module::ModuleError;
 
-/// Most entries that one look-up reads. Only a filter of several fields that seldom meet comes near it.
-pub const DEVICES_EXAMINED_MAX: u32 = 1_000;
-
 /// What a look-up found and what it took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DevicePage {
@@ -28,6 +25,15 @@ pub struct DevicePage {
 /// Every field has an index in id order. Of one field, entries are read in order; of several, the furthest of
 /// them says where the others go on, so that only common ids are loaded.
 pub fn list(state: &mut (impl StateRead + ?Sized), filter: &DeviceFilter) -> Result<DevicePage, ModuleError> {
+    list_within(state, filter, limits::DEVICES_EXAMINED_MAX)
+}
+
+/// As [`list`], and refuses once `examined_max` index entries were read.
+pub fn list_within(
+    state: &mut (impl StateRead + ?Sized),
+    filter: &DeviceFilter,
+    examined_max: u32,
+) -> Result<DevicePage, ModuleError> {
     let limit = match filter.limit {
         0 => limits::DEVICE_LIST_MAX,
         limit => limit.min(limits::DEVICE_LIST_MAX),
@@ -40,7 +46,7 @@ pub fn list(state: &mut (impl StateRead + ?Sized), filter: &DeviceFilter) -> Res
     match prefixes.as_slice() {
         [] => list_all(state, &start, limit),
         [prefix] => list_index(state, prefix, &start, limit),
-        several => list_common(state, several, start, limit),
+        several => list_common(state, several, start, limit, examined_max),
     }
 }
 
@@ -92,6 +98,7 @@ fn list_common(
     prefixes: &[Vec<u8>],
     start: Vec<u8>,
     limit: usize,
+    examined_max: u32,
 ) -> Result<DevicePage, ModuleError> {
     let mut page = DevicePage::default();
     // Lowest id that may still match, and how many indexes in a row agree that it exists.
@@ -99,8 +106,8 @@ fn list_common(
     let mut agreed = 0;
     let mut turn = 0;
     while page.devices.len() < limit {
-        if page.examined == DEVICES_EXAMINED_MAX {
-            return Err(DeviceError::TooManyExamined { max: DEVICES_EXAMINED_MAX }.into());
+        if page.examined == examined_max {
+            return Err(DeviceError::TooManyExamined { max: examined_max }.into());
         }
         page.examined += 1;
         let prefix = &prefixes[turn];

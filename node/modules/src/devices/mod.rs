@@ -11,5 +11,5 @@ mod thing;
 
 pub use error::DeviceError;
 pub use label::AREA_DEPTH_MAX;
-pub use lookup::{DEVICES_EXAMINED_MAX, DevicePage, list};
+pub use lookup::{DevicePage, list, list_within};
 pub use registry::{DeviceEntry, Devices, device, entry};
