@@ -1,4 +1,5 @@
-use purlin_abi::{StorageEntry, limits};
+use purlin_abi::{GasSchedule, StorageEntry, limits};
+use purlin_chain::Policy;
 use purlin_modules::apps;
 use purlin_primitives::{
     AccountId, Action, CallOutcome, FailureCode, Gas, Outcome, TransactionBody, app_account,

@@ -1,6 +1,8 @@
+use purlin_abi::GasSchedule;
 use purlin_chain::Policy;
 use purlin_modules::apps::{self, AppRecord, AppStatus};
-use purlin_primitives::{Action, FailureCode, Gas, app_account};
+use purlin_package::UnpackedPackage;
+use purlin_primitives::{Action, FailureCode, Gas, Outcome, app_account};
 
 use super::support::*;
 
@@ -231,12 +233,12 @@ fn a_refused_package_costs_what_unpacking_it_took() {
     assert_eq!(chain.bad_body(0, body).code, FailureCode::OutOfGas);
 }
 
-/// A module that breaks a rule at its end was looked at once for each excluded feature, for nothing.
+/// What is refused after the module was looked at was paid for as if it had not been.
 #[test]
 fn a_refused_module_costs_what_compiling_it_would() {
     let mut chain = TestChain::new();
-    let receipt = chain.send(0, vec![install(&package("one", "1.0.0", r#", "permissions": []"#), b"")]);
-    let Outcome::Failed { failure, .. } = &receipt.outcome else { panic!("imports are not granted") };
+    let receipt = chain.send(0, vec![install(&package("one", "1.0.0", r#", "placement": "edge""#), b"")]);
+    let Outcome::Failed { failure, .. } = &receipt.outcome else { panic!("no place for it here") };
     assert_eq!(failure.code, FailureCode::BadPackage);
     let good = chain.send(0, vec![install(&package("one", "1.0.0", ""), b"")]);
     assert!(good.outcome == Outcome::Succeeded { outputs: vec![Vec::new()] }, "{good:?}");
