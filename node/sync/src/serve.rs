@@ -70,6 +70,15 @@ pub trait BlockSource {
     fn body(&self, block: &BlockId, first: usize, bytes_max: usize)
     -> Result<Option<BodySlice>, SourceError>;
 
+    /// Returns the transactions of a proposed or final block at these positions, in their order, looking at the block
+    /// once: at least one if there is one, then as many as fit into `bytes_max`. Ends at a position that is not there.
+    fn transactions(
+        &self,
+        block: &BlockId,
+        positions: &[u32],
+        bytes_max: usize,
+    ) -> Result<Vec<EncodedTransaction>, SourceError>;
+
     /// Returns a proposed or final block in compact form.
     fn compact(&self, block: &BlockId) -> Result<Option<CompactBlock>, SourceError>;
 
@@ -229,7 +238,13 @@ fn respond(request: Request, source: &dyn BlockSource) -> Result<Response, Sourc
             source.compact(&block)?.map_or(Response::Unavailable, Response::Compact)
         }
         Request::BlockTransactions { block, positions } => {
-            unless_empty(read_positions(&block, &positions, source)?, Response::BlockTransactions)
+            // Nobody who asks for what it misses repeats itself.
+            let ascending = positions.is_sorted_by(|one, next| one < next);
+            let found = match ascending {
+                true => source.transactions(&block, &positions, PAGE_BYTES)?,
+                false => Vec::new(),
+            };
+            unless_empty(found, Response::BlockTransactions)
         }
         Request::Transactions { ids } => {
             let mut found = Vec::new();
@@ -303,26 +318,6 @@ fn read_bodies(
         first = 0;
     }
     Ok(parts)
-}
-
-fn read_positions(
-    block: &BlockId,
-    positions: &[u32],
-    source: &dyn BlockSource,
-) -> Result<Vec<EncodedTransaction>, SourceError> {
-    let mut found: Vec<EncodedTransaction> = Vec::new();
-    let mut bytes = 0;
-    for position in positions {
-        // The source reads at least one, and no more than that for no room.
-        let Some(body) = source.body(block, *position as usize, 0)? else { break };
-        let Some(transaction) = body.transactions.into_iter().next() else { break };
-        if !found.is_empty() && bytes + transaction.size_bytes() > PAGE_BYTES {
-            break;
-        }
-        bytes += transaction.size_bytes();
-        found.push(transaction);
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

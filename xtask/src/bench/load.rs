@@ -116,7 +116,7 @@ async fn measure(
         let cpu = cpu.as_secs_f64() * 1e6 / accounts as f64;
         println!("{name:<26} {rate:>9.0} {ratio:>9} {cpu:>14.0} {failed:>12}");
         if let Some(anvil) = anvil {
-            let (name, cpu) = ("  anvil, in memory", anvil.cpu.as_secs_f64() * 1e6);
+            let (name, cpu) = ("  anvil, block per second", anvil.cpu.as_secs_f64() * 1e6);
             println!("{name:<26} {:>9.0} {:>9} {cpu:>14.0} {:>12}", anvil.rate, "1.00x", 0);
         }
         ensure!(failed == 0.0, "{failed} transfers failed, so the figure means nothing");

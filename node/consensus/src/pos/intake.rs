@@ -4,6 +4,7 @@ use purlin_primitives::ChainId;
 use std::cmp::Ordering;
 
 use super::evidence::{Look, ROUNDS_AHEAD_MAX, Signed};
+use super::inspect::proposal_fault;
 use super::message::Message;
 use super::tendermint::Step;
 use super::{Mode, PosEngine};
@@ -68,16 +69,10 @@ impl PosEngine {
         if signed.round() > rounds.round().saturating_add(ROUNDS_AHEAD_MAX) {
             return;
         }
-        if let Signed::Proposal(proposal) = &signed {
-            let (round, valid_round) = (proposal.proposal.round, proposal.proposal.valid_round);
-            let turn = self.validators.proposer(proposal.proposal.height, round);
-            if turn.map(|validator| validator.public_key) != Some(proposal.public_key) {
-                let reason = format!("round {round} is not the turn of {}", proposal.public_key);
-                return self.blame(from, reason);
-            }
-            if valid_round.is_some_and(|valid| valid >= round) {
-                return self.blame(from, format!("a proposal of round {round} that was valid later"));
-            }
+        if let Signed::Proposal(proposal) = &signed
+            && let Some(reason) = proposal_fault(proposal, &self.validators)
+        {
+            return self.blame(from, reason);
         }
         // Seen ones are passed on too: it may have been seen in a certificate, or its block may still be missing.
         if self.evidence.look(&signed) != Look::Seen && !self.check_and_remember(from, &signed) {

@@ -21,6 +21,7 @@ use types::Round;
 use self::context::{Address, Purlin, Validators, Value};
 use self::convert::{core_polka, core_proposal, core_round, core_vote};
 use self::desk::Desk;
+pub(super) use self::desk::{Need, certificate_fault};
 use super::message::{Message, PolkaCertificate, RoundCertificate};
 use crate::port::VoteSigner;
 

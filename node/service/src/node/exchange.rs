@@ -317,7 +317,8 @@ impl<S: KeyValueStore> Exchange<S> {
             return Ok(GossipVerdict::Ignore);
         }
         let mut verdict = GossipVerdict::Ignore;
-        if height == head.next() {
+        // Keys of long ago could sign another past: what the plan may not give, gossip may not either.
+        if height == head.next() && self.core.sync_problem.lock().is_none() {
             let checked =
                 Check { core: &*self.core }.check(&certified.header, certified.certificate.as_ref());
             verdict = match checked {
@@ -340,6 +341,9 @@ impl<S: KeyValueStore> Exchange<S> {
 
     /// Gives the driver a final block of the next height, when its body is here.
     fn give_final(&mut self) {
+        if self.core.sync_problem.lock().is_some() {
+            return;
+        }
         let Some((certified, from)) = &self.final_next else { return };
         let id = certified.header.id();
         let (Some(block), Some(certificate)) = (self.recent.block(&id), &certified.certificate) else {

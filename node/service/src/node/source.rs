@@ -153,6 +153,25 @@ impl<S: KeyValueStore> BlockSource for Source<'_, S> {
         Ok(Some(BodySlice { total, transactions }))
     }
 
+    fn transactions(
+        &self,
+        block: &BlockId,
+        positions: &[u32],
+        bytes_max: usize,
+    ) -> Result<Vec<EncodedTransaction>, SourceError> {
+        let Some(block) = self.block(block)? else { return Ok(Vec::new()) };
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for transaction in positions.iter().map_while(|at| block.transactions.get(*at as usize)) {
+            let encoded = EncodedTransaction::new(transaction);
+            bytes += encoded.size_bytes();
+            if bytes > bytes_max && !found.is_empty() {
+                break;
+            }
+            found.push(encoded);
+        }
+        Ok(found)
+    }
+
     fn compact(&self, block: &BlockId) -> Result<Option<CompactBlock>, SourceError> {
         let Some(block) = self.block(block)? else { return Ok(None) };
         let transactions = block.transactions.iter().map(|one| one.body.id()).collect();

@@ -34,6 +34,25 @@ impl BlockSource for Source {
         }
         Ok(Some(BodySlice { total: body.len(), transactions }))
     }
+    fn transactions(
+        &self,
+        block: &BlockId,
+        positions: &[u32],
+        bytes_max: usize,
+    ) -> Result<Vec<EncodedTransaction>, SourceError> {
+        let known = self.0.blocks.iter().find(|(header, _)| header.header.id() == *block);
+        let Some((_, body)) = known else { return Ok(Vec::new()) };
+        let (mut found, mut bytes): (Vec<EncodedTransaction>, usize) = (Vec::new(), 0);
+        for transaction in positions.iter().map_while(|at| body.get(*at as usize)) {
+            let encoded = EncodedTransaction::new(transaction);
+            bytes += encoded.size_bytes();
+            if bytes > bytes_max && !found.is_empty() {
+                break;
+            }
+            found.push(encoded);
+        }
+        Ok(found)
+    }
     fn compact(&self, _: &BlockId) -> Result<Option<CompactBlock>, SourceError> {
         Ok(None)
     }
@@ -100,6 +119,10 @@ fn answers_are_paged_and_lead_to_the_end() {
         panic!()
     };
     assert!((5..40).contains(&list.len()));
+    for positions in [vec![1, 1], vec![2, 1]] {
+        let answer = reply(Request::BlockTransactions { block: blocks[3], positions });
+        assert_eq!(answer, Response::Unavailable);
+    }
     let Response::Consensus(messages) = reply(Request::Consensus { height: Height::ZERO }) else { panic!() };
     assert!((10..40).contains(&messages.len()));
     let Response::PoolDigest { ids, next } = reply(Request::PoolDigest { from: TransactionId::ZERO }) else {

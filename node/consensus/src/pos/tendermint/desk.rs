@@ -240,7 +240,7 @@ fn timer_kind(kind: types::TimeoutKind) -> Option<TimerKind> {
 
 /// What a certificate must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
+pub(in crate::pos) enum Need {
     /// Prevotes of two thirds of the power.
     Prevotes,
     /// Precommits of two thirds.
@@ -250,7 +250,11 @@ enum Need {
 }
 
 /// Says what is wrong with the votes of a polka or round certificate: one per validator, all signed, and enough.
-fn certificate_fault(votes: &[SignedVote], need: Need, set: &ValidatorSet) -> Option<String> {
+pub(in crate::pos) fn certificate_fault(
+    votes: &[SignedVote],
+    need: Need,
+    set: &ValidatorSet,
+) -> Option<String> {
     let kind = match need {
         Need::Prevotes => Some(VoteKind::Prevote),
         Need::Precommits => Some(VoteKind::Precommit),

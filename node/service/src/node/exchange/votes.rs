@@ -148,11 +148,14 @@ impl<S: KeyValueStore> Exchange<S> {
         if height < head || height.get() > head.get() + AHEAD_MAX {
             return Ok(GossipVerdict::Ignore);
         }
-        let Ok(validators) = self.core.validators(height) else { return Ok(GossipVerdict::Ignore) };
-        if !message.is_by(&validators) {
-            return wrong("it is not by validators of its height");
+        // Keys of long ago could sign another past.
+        if self.core.sync_problem.lock().is_some() {
+            return Ok(GossipVerdict::Ignore);
         }
-        if let Err(reason) = message.verify(&self.core.chain.genesis().chain_id) {
+        let Ok(validators) = self.core.validators(height) else { return Ok(GossipVerdict::Ignore) };
+        let chain_id = &self.core.chain.genesis().chain_id;
+        let checked = message.check(chain_id, &validators).and_then(|()| message.verify(chain_id));
+        if let Err(reason) = checked {
             return wrong(&reason);
         }
         if let Some(block) = message.proposed() {
@@ -180,12 +183,13 @@ impl<S: KeyValueStore> Exchange<S> {
         from: &PeerId,
         compact: CompactBlock,
     ) -> Result<Option<GossipVerdict>, Halt> {
-        if !compact.is_consistent() || compact.header.chain_id != self.core.chain.genesis().chain_id {
-            return Ok(Some(GossipVerdict::Reject));
-        }
         let (head, height) = (self.core.head.read().height, compact.header.height);
         if height <= head || height.get() > head.get() + AHEAD_MAX {
             return Ok(Some(GossipVerdict::Ignore));
+        }
+        // After the height: it hashes every id.
+        if !compact.is_consistent() || compact.header.chain_id != self.core.chain.genesis().chain_id {
+            return Ok(Some(GossipVerdict::Reject));
         }
         if !self.proposals.is_named(&compact.id()) {
             for dropped in self.proposals.keep(id, from, compact) {
@@ -216,6 +220,11 @@ impl<S: KeyValueStore> Exchange<S> {
         let head = self.core.head.read().height;
         // What half of the peers say: one that claims too much silences nobody.
         let may = if let Some(believed) = self.blocks.believed_height() {
+            // Whoever is still catching up learns something with every block.
+            if self.signing.head != Some(head) {
+                self.signing.head = Some(head);
+                self.signing.heard_ms = None;
+            }
             let heard_ms = *self.signing.heard_ms.get_or_insert(now_ms);
             believed <= head || now_ms.saturating_sub(heard_ms) >= CATCH_UP_MS
         } else {
@@ -242,8 +251,9 @@ impl<S: KeyValueStore> Exchange<S> {
 pub(super) struct Signing {
     allowed: bool,
     started_ms: Option<u64>,
-    /// When a peer first said where it is.
+    /// When a peer first said where it is, or this node last came further.
     heard_ms: Option<u64>,
+    head: Option<Height>,
 }
 
 #[cfg(test)]
