@@ -37,6 +37,9 @@ impl From<NodeError> for ApiError {
             NodeError::BlockPruned { .. } => ErrorCode::BlockPruned,
             NodeError::HeightUnavailable { .. } => ErrorCode::HeightUnavailable,
             NodeError::CursorGone { .. } => ErrorCode::CursorGone,
+            NodeError::TooBroad { detail } => {
+                return Self::new(ErrorCode::BadRequest, detail).with_hint("ask for less: narrow the filter");
+            }
             NodeError::Fault { detail } => {
                 // Paths and backend messages are for the operator, not for clients.
                 tracing::error!(%detail, "a request failed inside the node");

@@ -52,6 +52,12 @@ pub enum NodeError {
         /// Which.
         block: BlockId,
     },
+    /// Answering would take more work than one question may.
+    #[error("{detail}")]
+    TooBroad {
+        /// What would.
+        detail: String,
+    },
     /// Storage or engine failed.
     #[error("{detail}")]
     Fault {

@@ -1,7 +1,7 @@
 //! Reads applications' schemas once per version of their code, and makes JSON of borsh by them.
 
 use parking_lot::Mutex;
-use purlin_abi::schema::{AppSchema, StateKind};
+use purlin_abi::schema::{AppSchema, DECODED_BYTES_MAX, StateKind};
 use purlin_api::{ActionOutput, ActionView, OutcomeView, ReceiptEvent, ReceiptView, TransactionView};
 use purlin_primitives::{AppId, CodeHash, Event};
 use serde_json::Value;
@@ -12,6 +12,17 @@ use crate::{Node, NodeError};
 
 /// Most schemas kept; when more are asked for, all are read again.
 const SCHEMAS_MAX: usize = 64;
+
+/// Bytes of JSON that may still be made for one answer: a few bytes of borsh can become megabytes, and an answer has
+/// many events.
+#[derive(Debug)]
+pub(crate) struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(DECODED_BYTES_MAX)
+    }
+}
 
 type Cached = (CodeHash, Option<Arc<AppSchema>>);
 
@@ -43,9 +54,14 @@ impl SchemaCache {
         Ok(schema)
     }
 
-    /// Returns an event's fields by name.
-    pub(crate) fn event(&self, node: &dyn Node, event: &Event) -> Result<Option<Value>, NodeError> {
-        self.payload(node, &event.app, &event.topic, &event.payload)
+    /// Returns an event's fields by name; `None` also when that takes more than is left of `budget`.
+    pub(crate) fn event(
+        &self,
+        node: &dyn Node,
+        event: &Event,
+        budget: &mut Budget,
+    ) -> Result<Option<Value>, NodeError> {
+        self.payload(node, &event.app, &event.topic, &event.payload, budget)
     }
 
     fn payload(
@@ -54,8 +70,10 @@ impl SchemaCache {
         app: &AppId,
         topic: &str,
         payload: &[u8],
+        Budget(left): &mut Budget,
     ) -> Result<Option<Value>, NodeError> {
-        Ok(self.get(node, app)?.and_then(|schema| schema.event(topic)?.schema.decode(payload).ok()))
+        let schema = self.get(node, app)?;
+        Ok(schema.and_then(|schema| schema.event(topic)?.schema.decode_within(payload, left).ok()))
     }
 
     /// Returns the value of a state entry as JSON, when the schema describes its key.
@@ -80,15 +98,17 @@ impl SchemaCache {
         actions: &[ActionView],
         receipt: &mut ReceiptView,
     ) -> Result<(), NodeError> {
+        let mut budget = Budget::default();
         for ReceiptEvent { app, topic, payload, data } in &mut receipt.events {
-            *data = self.payload(node, app, topic, payload.as_slice())?;
+            *data = self.payload(node, app, topic, payload.as_slice(), &mut budget)?;
         }
         if let OutcomeView::Succeeded { outputs } = &mut receipt.outcome {
             for (ActionOutput { borsh, value }, action) in outputs.iter_mut().zip(actions) {
                 if let ActionView::CallApp { app, method, .. } = action {
                     let schema = self.get(node, app)?;
-                    *value =
-                        schema.and_then(|schema| schema.call(method).ok()?.returns.decode(&borsh.0).ok());
+                    *value = schema.and_then(|schema| {
+                        schema.call(method).ok()?.returns.decode_within(&borsh.0, &mut budget.0).ok()
+                    });
                 }
             }
         }

@@ -287,6 +287,8 @@ impl TokenStore {
         let temporary = self.path.with_extension("json.new");
         write_synced(&temporary, &bytes).map_err(failed("write"))?;
         fs::rename(&temporary, &self.path).map_err(failed("replace"))?;
+        // A token that was revoked must not come back with a power cut.
+        sync_folder(&self.path).map_err(failed("sync"))?;
         let tokens = hashes(&file, &self.path)?;
         *self.loaded.write() = Loaded { tokens, stamp: stamp_of(&self.path), looked_at: Instant::now() };
         Ok(())
@@ -297,10 +299,14 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
-    }
     Ok(())
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn stamp_of(path: &Path) -> Stamp {

@@ -1,5 +1,6 @@
 //! `purlin run`, and what it shares with `purlin dev`.
 
+use purlin_rpc::BindError;
 use purlin_service::{Home, LogFormat, Node, Settings, StartError, StopReason};
 use std::io::Write;
 use tokio::signal::unix::{SignalKind, signal};
@@ -111,9 +112,17 @@ fn start_log(settings: &Settings) -> Result<(), CliError> {
 
 fn start_error(error: StartError) -> CliError {
     let hint = match &error {
-        StartError::Bind(_) => {
+        StartError::Bind(BindError::PortInUse { .. } | BindError::Tcp { .. }) => {
             "another program may use the port: choose one with --api 127.0.0.1:PORT, or 127.0.0.1:0 for any"
         }
+        StartError::Bind(BindError::NotLoopback { .. }) => {
+            "choose an address of this machine: --api 127.0.0.1:PORT"
+        }
+        StartError::Bind(BindError::SocketInUse { .. }) => "`purlin status` asks the node that runs there",
+        StartError::Bind(BindError::Tokens(_)) => {
+            "repair the file, or move it away and make tokens again with `purlin token create`"
+        }
+        StartError::Bind(_) => "choose another home with --home DIR",
         StartError::Genesis(_) => {
             "make a node's home with `purlin init`, or a development chain with `purlin dev`"
         }

@@ -17,6 +17,10 @@ use crate::error::ApiError;
 use crate::extract::{BodyKind, Json, Parameters, Segments, body_kind, parse, parse_json, read_body};
 use crate::shared::Shared;
 
+/// Most gas of one query, a quarter of a second's work: a query holds an instance that blocks may need. Whatever a
+/// manifest grants, and ten times its default.
+const QUERY_GAS_MAX: Gas = Gas::new(1_000_000_000);
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParameters {
@@ -190,7 +194,8 @@ async fn run(
                 (None, arguments) if arguments.are_none() => Vec::new(),
                 (None, _) => return Err(no_schema(&app)),
             };
-            let request = purlin_chain::QueryRequest { app, method, arguments, caller, gas_limit: Gas::MAX };
+            let gas_limit = QUERY_GAS_MAX;
+            let request = purlin_chain::QueryRequest { app, method, arguments, caller, gas_limit };
             let record = node.query(&request, height)?;
             let report = record.report;
             let mut result = QueryResult {

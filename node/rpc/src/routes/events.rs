@@ -12,6 +12,7 @@ use utoipa::IntoParams;
 use super::page_size;
 use crate::error::ApiError;
 use crate::extract::{Json, Parameters, Segments, parse};
+use crate::schema::Budget;
 use crate::shared::Shared;
 use crate::stream::{self, Page};
 use crate::{EventFilter, EventScope};
@@ -120,11 +121,12 @@ fn read(
     limit: usize,
 ) -> Result<EventPage, ApiError> {
     let records = shared.node.events(filter, after, limit)?;
+    let mut budget = Budget::default();
     let events = records
         .events
         .into_iter()
         .map(|record| {
-            let data = shared.schemas.event(&*shared.node, &record.event)?;
+            let data = shared.schemas.event(&*shared.node, &record.event, &mut budget)?;
             let view = EventView::new(record.cursor, record.transaction, &record.event, data);
             Ok(EventView { removed: record.removed.is_some(), resume: record.removed, ..view })
         })

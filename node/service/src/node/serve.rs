@@ -561,8 +561,7 @@ impl<S: KeyValueStore> purlin_rpc::Node for ApiNode<S> {
         match devices::list(&mut &*state, filter) {
             Ok(page) => Ok(page.devices),
             Err(error) => match error.into_failure() {
-                // A filter that no device can match.
-                Ok(_) => Ok(Vec::new()),
+                Ok(failure) => Err(NodeError::TooBroad { detail: failure.message }),
                 Err(error) => Err(self.fault(error)),
             },
         }

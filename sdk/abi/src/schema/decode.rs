@@ -12,9 +12,17 @@ use crate::{AccountId, AppId, DeviceId, Hash32};
 impl TypeSchema {
     /// Decodes a value and nothing behind it.
     pub fn decode(&self, bytes: &[u8]) -> Result<Value, SchemaError> {
+        self.decode_within(bytes, &mut { DECODED_BYTES_MAX })
+    }
+
+    /// As [`TypeSchema::decode`], taking what it makes from `budget`, in bytes, which several values can share. What was
+    /// made before a failure is taken too.
+    pub fn decode_within(&self, bytes: &[u8], budget: &mut usize) -> Result<Value, SchemaError> {
         let path = Path::Root("", "value");
-        let mut decoder = Decoder { rest: bytes, budget: DECODED_BYTES_MAX };
-        let value = decoder.value(self, &path)?;
+        let mut decoder = Decoder { rest: bytes, budget: *budget };
+        let value = decoder.value(self, &path);
+        *budget = decoder.budget;
+        let value = value?;
         decoder.end(&path)?;
         Ok(value)
     }

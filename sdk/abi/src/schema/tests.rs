@@ -227,6 +227,12 @@ fn a_few_bytes_cannot_stand_for_much_json() {
     // Four bytes of length, four thousand million values of no bytes.
     let units = type_of(json!({"x-borsh": "vec", "items": {"x-borsh": "unit"}}));
     assert!(matches!(units.decode(&[0xff; 4]), Err(SchemaError::DecodedTooLarge { .. })));
+    // Values of one answer share what may be made.
+    let mut budget = 10_000;
+    let hundred = 100u32.to_le_bytes();
+    assert!(units.decode_within(&hundred, &mut budget).is_ok() && budget < 10_000 - 100 * 32);
+    while units.decode_within(&hundred, &mut budget).is_ok() {}
+    assert!(budget < 100 * 32);
     let mut grid = json!({"x-borsh": "unit"});
     for _ in 0..4 {
         grid = json!({"x-borsh": "array:262144", "items": grid});
