@@ -113,6 +113,9 @@ pub struct Answer {
     pub offence: Option<Offence>,
     /// Where the peer is, for [`crate::BlockSync::told`].
     pub status: Option<Status>,
+    /// A height that the peer has, for [`crate::BlockSync::announced`]: who asks for the votes on a block has the one
+    /// before.
+    pub reached: Option<Height>,
 }
 
 #[derive(Debug)]
@@ -153,16 +156,17 @@ impl Server {
         let Ok(request) = Request::decode(bytes) else {
             return Ok(Answer { offence: Some(Offence::Malformed), ..Answer::default() });
         };
-        let status = match &request {
-            Request::Status(status) => Some(status.clone()),
-            _ => None,
+        let (status, reached) = match &request {
+            Request::Status(status) => (Some(status.clone()), None),
+            Request::Consensus { height } => (None, height.get().checked_sub(1).map(Height::new)),
+            _ => (None, None),
         };
         let response = respond(request, source)?.encode();
         debug_assert!(response.len() <= RESPONSE_BYTES_MAX, "answers are paged");
         if let Some(account) = self.accounts.get_mut(peer) {
             account.bytes = account.bytes.saturating_sub(response.len() as u64 * 1000);
         }
-        Ok(Answer { response: Some(response), offence: None, status })
+        Ok(Answer { response: Some(response), offence: None, status, reached })
     }
 
     /// A peer is gone. Its account stays until it would be full again, so that reconnecting gains nothing.

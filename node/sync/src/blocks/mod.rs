@@ -41,7 +41,8 @@ pub const BODIES_PER_REQUEST_MAX: usize = 64;
 pub const PEERS_MAX: usize = 256;
 /// Time after which a request counts as failed, in milliseconds. The network has its own limit.
 pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
-/// Time after which the block that all others wait for is asked of a second peer as well, in milliseconds.
+/// Time after which headers, and the block that all others wait for, are asked of a second peer as well, in
+/// milliseconds.
 pub const HEDGE_MS: u64 = 2_000;
 /// Time between two questions where a peer is, in milliseconds.
 pub const STATUS_INTERVAL_MS: u64 = 10_000;
@@ -294,7 +295,8 @@ impl BlockSync {
         self.finish(now_ms, own)
     }
 
-    /// A peer sent on that a block is final. It may not have the block yet, so it is asked where it is.
+    /// A peer sent on that a block is final, or showed otherwise that the block is there. It may not have it yet, so it
+    /// is asked where it is.
     pub fn announced(&mut self, now_ms: u64, peer: &PeerId, height: Height, own: &Status) -> Vec<SyncOutput> {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.hint = peer.hint.max(height);

@@ -96,7 +96,14 @@ impl BlockSync {
         if !far && self.slots.is_empty() && now_ms < since.saturating_add(GRACE_MS) {
             return;
         }
-        let under_way = self.asked.values().any(|asked| matches!(asked.what, Wanted::Headers { .. }));
+        // One peer at a time; a second one when the first is slow.
+        let asked: Vec<&Asked> =
+            self.asked.values().filter(|asked| matches!(asked.what, Wanted::Headers { .. })).collect();
+        let under_way = match asked[..] {
+            [] => false,
+            [only] => now_ms < only.at_ms.saturating_add(HEDGE_MS),
+            _ => true,
+        };
         let room = HEADERS_AHEAD_MAX.saturating_sub(self.slots.len());
         // Small questions are not worth it while there is enough to do.
         if under_way || (room < HEADERS_MAX && !self.slots.is_empty()) {
@@ -113,6 +120,7 @@ impl BlockSync {
             .peers
             .iter()
             .filter(|(_, peer)| wanted(peer) && !peer.is_quiet(now_ms) && now_ms >= peer.no_headers_until_ms)
+            .filter(|(id, _)| asked.iter().all(|asked| asked.peer != **id))
             .min_by_key(|(_, peer)| peer.used)
             .map(|(id, peer)| (id.clone(), peer.back, peer.claimed));
         let Some((peer, back, claimed)) = chosen else { return };

@@ -446,6 +446,32 @@ fn a_lone_missed_block_is_fetched_after_a_grace() {
 }
 
 #[test]
+fn a_second_peer_is_asked_for_headers_when_the_first_is_slow() {
+    let chain = chain(12);
+    let mut sync = BlockSync::new(options(SyncRule::Certified), head_at(&chain, 3));
+    let own = status_of(&chain);
+    let headers = |out: &[SyncOutput]| -> Vec<PeerId> {
+        let asked = |one: &SyncOutput| match one {
+            SyncOutput::Ask { peer, request: Request::Headers { .. }, .. } => Some(peer.clone()),
+            _ => None,
+        };
+        out.iter().filter_map(asked).collect()
+    };
+    let mut out = Vec::new();
+    for number in 1..=3 {
+        out.extend(sync.connected(0, peer(number), &own));
+        out.extend(sync.told(0, &peer(number), status_of(&chain), &own));
+    }
+    let first = headers(&out);
+    assert_eq!(first.len(), 1);
+    assert!(headers(&sync.tick(HEDGE_MS - 1, &own)).is_empty());
+    let second = headers(&sync.tick(HEDGE_MS, &own));
+    assert_eq!(second.len(), 1);
+    assert_ne!(first, second);
+    assert!(headers(&sync.tick(HEDGE_MS * 3, &own)).is_empty(), "two at once are enough");
+}
+
+#[test]
 fn what_consensus_commits_meanwhile_is_not_delivered_again() {
     let mut world = World::new(1, chain(40), &[Role::Honest]);
     while world.sync.held().0 == 0 {
