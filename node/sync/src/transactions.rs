@@ -1,14 +1,19 @@
 //! Spreads transactions: announces what was submitted here, fetches what others announce, and compares pools now
 //! and then, so that a node whose mesh is broken still gets them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod announced;
+mod wanted;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use purlin_primitives::{Transaction, TransactionId, VerifiedTransaction};
 
 use crate::limits::{GOSSIP_TRANSACTIONS_MAX, TRANSACTION_IDS_MAX};
 use crate::message::{EncodedTransaction, Request, Response, TransactionGossip};
-use crate::network::{Offence, PeerId, RequestFailure, RequestId, Topic};
+use crate::network::{GossipId, GossipVerdict, Offence, PeerId, RequestFailure, RequestId, Topic};
 use crate::requests::{Planner, RequestIds};
+use announced::Announced;
+use wanted::Wanted;
 
 /// Largest transaction that is gossiped whole, in bytes; of larger ones the id.
 pub const WHOLE_BYTES_MAX: usize = 32 * 1024;
@@ -52,11 +57,20 @@ pub enum RelayOutput {
     Admit {
         /// Who sent them.
         from: PeerId,
+        /// The gossip that they came in, whose verdict is up to what becomes of them.
+        gossip: Option<GossipId>,
         /// None of them was seen before.
         transactions: Vec<Transaction>,
         /// What came with them and was seen before, though maybe with another signature: a gossip is fit to be passed
         /// on only when these are right too.
         known: Vec<Transaction>,
+    },
+    /// Say what to do with a gossip.
+    Judge {
+        /// Which.
+        gossip: GossipId,
+        /// What.
+        verdict: GossipVerdict,
     },
     /// Hold something against a peer.
     Report {
@@ -79,23 +93,36 @@ pub enum Origin {
 /// Ids, of which the oldest are forgotten.
 #[derive(Debug, Default)]
 struct Memory {
-    set: BTreeSet<TransactionId>,
-    order: VecDeque<TransactionId>,
+    ages: BTreeMap<TransactionId, u64>,
+    by_age: BTreeMap<u64, TransactionId>,
+    count: u64,
 }
 
 impl Memory {
     /// Says whether it is new.
     fn insert(&mut self, id: TransactionId) -> bool {
-        if !self.set.insert(id) {
+        if self.contains(&id) {
             return false;
         }
-        self.order.push_back(id);
-        if self.order.len() > REMEMBERED_MAX
-            && let Some(oldest) = self.order.pop_front()
+        self.count += 1;
+        self.ages.insert(id, self.count);
+        self.by_age.insert(self.count, id);
+        if self.ages.len() > REMEMBERED_MAX
+            && let Some((_, oldest)) = self.by_age.pop_first()
         {
-            self.set.remove(&oldest);
+            self.ages.remove(&oldest);
         }
         true
+    }
+
+    fn remove(&mut self, id: &TransactionId) {
+        if let Some(age) = self.ages.remove(id) {
+            self.by_age.remove(&age);
+        }
+    }
+
+    fn contains(&self, id: &TransactionId) -> bool {
+        self.ages.contains_key(id)
     }
 }
 
@@ -128,7 +155,8 @@ pub struct TransactionRelay {
     waiting_bytes: usize,
     waiting_ids: Vec<TransactionId>,
     waiting_since_ms: Option<u64>,
-    wanted: BTreeMap<TransactionId, Vec<PeerId>>,
+    wanted: Wanted,
+    announced: Announced,
     fetches: BTreeMap<RequestId, Fetch>,
     requests: RequestIds,
     out: Vec<RelayOutput>,
@@ -151,7 +179,8 @@ impl TransactionRelay {
             waiting_bytes: 0,
             waiting_ids: Vec::new(),
             waiting_since_ms: None,
-            wanted: BTreeMap::new(),
+            wanted: Wanted::default(),
+            announced: Announced::default(),
             fetches: BTreeMap::new(),
             requests: RequestIds::new(Planner::Transactions),
             out: Vec::new(),
@@ -170,7 +199,9 @@ impl TransactionRelay {
     pub fn disconnected(&mut self, now_ms: u64, peer: &PeerId) -> Vec<RelayOutput> {
         self.peers.remove(peer);
         self.fetches.retain(|_, fetch| fetch.peer != *peer);
-        self.drop_holder(peer, |_| true);
+        for id in self.wanted.gone(peer) {
+            self.give_up(&id);
+        }
         self.finish(now_ms)
     }
 
@@ -183,8 +214,10 @@ impl TransactionRelay {
     ) -> Vec<RelayOutput> {
         let id = transaction.id();
         self.wanted.remove(&id);
+        let complete = self.announced.arrived(&id);
+        self.judge(complete, GossipVerdict::Relay);
         let room = self.waiting.len() + self.waiting_ids.len() < WAITING_MAX;
-        if self.seen.insert(id) && origin == Origin::Client && room && !self.refused.set.contains(&id) {
+        if self.seen.insert(id) && origin == Origin::Client && room && !self.refused.contains(&id) {
             self.waiting_since_ms.get_or_insert(now_ms);
             if transaction.size_bytes() <= WHOLE_BYTES_MAX {
                 let encoded = EncodedTransaction::new(transaction.transaction());
@@ -201,28 +234,44 @@ impl TransactionRelay {
     pub fn refused(&mut self, id: TransactionId) {
         self.wanted.remove(&id);
         self.refused.insert(id);
+        self.give_up(&id);
     }
 
     /// The pool has no room or cannot take it yet, or this copy was forged: it may come again.
     pub fn postponed(&mut self, id: TransactionId) {
-        if self.seen.set.remove(&id) {
-            self.seen.order.retain(|other| *other != id);
-        }
+        self.seen.remove(&id);
+        self.give_up(&id);
     }
 
-    /// A peer sent on what was gossiped. The verdict is up to what becomes of the transactions: nothing given out
-    /// means that nothing was new.
-    pub fn gossiped(&mut self, now_ms: u64, from: &PeerId, gossip: TransactionGossip) -> Vec<RelayOutput> {
+    /// A peer sent on what was gossiped. Exactly one verdict follows, now or later: by [`RelayOutput::Judge`], or by
+    /// whoever carries out [`RelayOutput::Admit`]. Ids are passed on when all that they name was admitted here, so that
+    /// made-up ones go no further than one node.
+    pub fn gossiped(
+        &mut self,
+        now_ms: u64,
+        from: &PeerId,
+        id: GossipId,
+        gossip: TransactionGossip,
+    ) -> Vec<RelayOutput> {
         match gossip {
-            TransactionGossip::Whole(list) => self.give_out(from, &list, None),
-            TransactionGossip::Ids(ids) => ids.into_iter().for_each(|id| self.want(id, from)),
+            TransactionGossip::Whole(list) => self.give_out(from, Some(id), &list, None),
+            TransactionGossip::Ids(ids) => {
+                let missing: BTreeSet<TransactionId> =
+                    ids.into_iter().filter(|id| !self.seen.contains(id)).collect();
+                let useless = missing.iter().any(|id| self.refused.contains(id));
+                for one in &missing {
+                    self.want(*one, from);
+                }
+                // Known ones were passed on when they came.
+                let dropped = if missing.is_empty() || useless || !self.peers.contains_key(from) {
+                    Some(id)
+                } else {
+                    self.announced.keep(now_ms, id, missing)
+                };
+                self.judge(dropped, GossipVerdict::Ignore);
+            }
         }
         self.finish(now_ms)
-    }
-
-    /// Says whether one of these was neither seen nor refused here.
-    pub fn has_new(&self, ids: &[TransactionId]) -> bool {
-        ids.iter().any(|id| !self.seen.set.contains(id) && !self.refused.set.contains(id))
     }
 
     /// A request of this planner ended; see [`Planner::of`].
@@ -248,6 +297,8 @@ impl TransactionRelay {
                 self.take_answer(now_ms, fetch, Err(RequestFailure::Timeout));
             }
         }
+        let late = self.announced.expire(now_ms);
+        self.judge(late, GossipVerdict::Ignore);
         self.finish(now_ms)
     }
 
@@ -256,27 +307,47 @@ impl TransactionRelay {
         (self.waiting.len() + self.waiting_ids.len(), self.wanted.len())
     }
 
+    fn judge(&mut self, gossips: impl IntoIterator<Item = GossipId>, verdict: GossipVerdict) {
+        self.out.extend(gossips.into_iter().map(|gossip| RelayOutput::Judge { gossip, verdict }));
+    }
+
+    /// A transaction does not come, or not now: whatever named it is not passed on.
+    fn give_up(&mut self, id: &TransactionId) {
+        let failed = self.announced.failed(id);
+        self.judge(failed, GossipVerdict::Ignore);
+    }
+
     fn report(&mut self, peer: &PeerId, offence: Offence) {
         self.out.push(RelayOutput::Report { peer: peer.clone(), offence });
     }
 
     fn want(&mut self, id: TransactionId, holder: &PeerId) {
-        if self.seen.set.contains(&id) || self.refused.set.contains(&id) || !self.peers.contains_key(holder) {
-            return;
+        let known = self.seen.contains(&id) || self.refused.contains(&id);
+        if !known && self.peers.contains_key(holder) {
+            self.wanted.add(id, holder);
         }
-        if self.wanted.len() >= WANTED_MAX && !self.wanted.contains_key(&id) {
-            return;
-        }
-        let holders = self.wanted.entry(id).or_default();
-        if holders.len() < HOLDERS_MAX && !holders.contains(holder) {
-            holders.push(holder.clone());
+    }
+
+    /// A peer does not have these after all.
+    fn lacks(&mut self, peer: &PeerId, ids: &[TransactionId]) {
+        for id in ids {
+            if self.wanted.lacks(peer, id) {
+                self.give_up(id);
+            }
         }
     }
 
     /// Gives out what was not seen. Asked-for ones must be among `asked`.
-    fn give_out(&mut self, from: &PeerId, list: &[EncodedTransaction], asked: Option<&[TransactionId]>) {
+    fn give_out(
+        &mut self,
+        from: &PeerId,
+        gossip: Option<GossipId>,
+        list: &[EncodedTransaction],
+        asked: Option<&[TransactionId]>,
+    ) {
         // All before any is marked as seen: what comes with garbage must be able to come again.
         let Ok(list) = list.iter().map(EncodedTransaction::decode).collect::<Result<Vec<_>, _>>() else {
+            self.judge(gossip, GossipVerdict::Ignore);
             return self.report(from, Offence::Malformed);
         };
         let (mut transactions, mut known) = (Vec::new(), Vec::new());
@@ -287,21 +358,13 @@ impl TransactionRelay {
                 break;
             }
             self.wanted.remove(&id);
-            let new = !self.refused.set.contains(&id) && self.seen.insert(id);
+            let new = !self.refused.contains(&id) && self.seen.insert(id);
             if new { &mut transactions } else { &mut known }.push(transaction);
         }
-        if !transactions.is_empty() {
-            self.out.push(RelayOutput::Admit { from: from.clone(), transactions, known });
+        if transactions.is_empty() {
+            return self.judge(gossip, GossipVerdict::Ignore);
         }
-    }
-
-    fn drop_holder(&mut self, peer: &PeerId, which: impl Fn(&TransactionId) -> bool) {
-        self.wanted.retain(|id, holders| {
-            if which(id) {
-                holders.retain(|other| other != peer);
-            }
-            !holders.is_empty()
-        });
+        self.out.push(RelayOutput::Admit { from: from.clone(), gossip, transactions, known });
     }
 
     fn take_answer(&mut self, now_ms: u64, fetch: Fetch, outcome: Result<Response, RequestFailure>) {
@@ -314,10 +377,10 @@ impl TransactionRelay {
         match (ids, outcome) {
             (Some(ids), Ok(Response::Transactions(list))) => {
                 let whole = list.is_empty() || list.len() == ids.len();
-                self.give_out(&peer, &list, Some(&ids));
+                self.give_out(&peer, None, &list, Some(&ids));
                 // A part of them may be all that fitted; an answer without any means that the rest is gone.
                 if whole {
-                    self.drop_holder(&peer, |id| ids.contains(id));
+                    self.lacks(&peer, &ids);
                 }
             }
             (None, Ok(Response::PoolDigest { ids, next })) => {
@@ -333,7 +396,7 @@ impl TransactionRelay {
                 }
             }
             (Some(ids), Err(_) | Ok(Response::Unavailable)) => {
-                self.drop_holder(&peer, |id| ids.contains(id));
+                self.lacks(&peer, &ids);
             }
             (None, Err(_) | Ok(Response::Unavailable)) => {}
             (_, Ok(_)) => self.report(&peer, Offence::Lied),
@@ -356,8 +419,7 @@ impl TransactionRelay {
     fn publish(&mut self) {
         self.waiting_since_ms = None;
         self.waiting_bytes = 0;
-        let refused = &self.refused.set;
-        self.waiting_ids.retain(|id| !refused.contains(id));
+        self.waiting_ids.retain(|id| !self.refused.contains(id));
         for ids in self.waiting_ids.chunks(TRANSACTION_IDS_MAX) {
             self.out.push(RelayOutput::Publish(TransactionGossip::Ids(ids.to_vec())));
         }
@@ -388,9 +450,7 @@ impl TransactionRelay {
                 asks.push((id.clone(), None, Request::PoolDigest { from: peer.cursor }));
             }
             if !peer.fetching {
-                let has = |(_, holders): &(&TransactionId, &Vec<PeerId>)| holders.first() == Some(id);
-                let ids: Vec<TransactionId> =
-                    self.wanted.iter().filter(has).map(|(id, _)| *id).take(IDS_PER_REQUEST).collect();
+                let ids = self.wanted.next_of(id, IDS_PER_REQUEST);
                 if !ids.is_empty() {
                     peer.fetching = true;
                     asks.push((id.clone(), Some(ids.clone()), Request::Transactions { ids }));
