@@ -52,6 +52,17 @@ impl Event {
             Self::Admitted(_) | Self::Network(NetworkEvent::Gossip { topic: Topic::Transactions, .. })
         )
     }
+
+    /// Says whether nobody would send it again. There is one at most for each input that the driver took or batch that
+    /// a worker checked, so that no peer can fill the queue with them.
+    fn is_vital(&self) -> bool {
+        match self {
+            // Both are sent again while they matter.
+            Self::Outgoing(outgoing) => !matches!(outgoing, Outgoing::Message(_) | Outgoing::Proposed(_)),
+            Self::Checked(_) => true,
+            Self::Network(_) | Self::Admitted(_) => false,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -69,12 +80,12 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes an event, or gives it back when there is no room.
+    /// Takes an event, or gives it back when there is no room. What nobody would send again always has room.
     pub(super) fn put(&self, event: Event) -> Result<(), Event> {
         let mut queues = self.queues.lock();
         let (queue, max) =
             if event.is_bulk() { (&mut queues.bulk, BULK_MAX) } else { (&mut queues.urgent, URGENT_MAX) };
-        if queue.len() >= max {
+        if queue.len() >= max && !event.is_vital() {
             return Err(event);
         }
         queue.push_back(event);
@@ -110,5 +121,24 @@ impl Inbox {
     pub(super) fn close(&self) {
         self.queues.lock().closed = true;
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_pushes_out_nothing_that_is_said_once() {
+        let inbox = Inbox::default();
+        let peer = PeerId::new(vec![1; 4]).unwrap();
+        let connected = || Event::Network(NetworkEvent::Connected { peer: peer.clone() });
+        while inbox.put(connected()).is_ok() {}
+        assert_eq!(inbox.lengths(), (URGENT_MAX, 0));
+        assert!(inbox.put(Event::Outgoing(Outgoing::Message(Vec::new()))).is_err());
+        let blame = Outgoing::Blame { peer: vec![1], reason: String::new() };
+        assert!(inbox.put(Event::Outgoing(blame)).is_ok());
+        let last = std::iter::from_fn(|| inbox.take()).last().unwrap();
+        assert!(matches!(last, Event::Outgoing(Outgoing::Blame { .. })), "{last:?}");
     }
 }
