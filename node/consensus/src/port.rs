@@ -284,6 +284,8 @@ pub enum Effect {
         block: BlockId,
         /// Its height.
         height: Height,
+        /// Those that this node precommitted before. All others may go when there are many: nobody can decide them.
+        beside: Vec<BlockId>,
     },
     /// Keep a committed block's certificate; from here on the block is reported as final.
     Certify {

@@ -11,7 +11,7 @@ mod rounds;
 mod tendermint;
 
 use purlin_primitives::{
-    BlockId, Certificate, ChainId, Equivocation, Height, PublicKey, TimestampMs, ValidatorSet,
+    BlockId, Certificate, ChainId, Equivocation, Height, PublicKey, SignedVote, TimestampMs, ValidatorSet,
 };
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub use self::inspect::{PeerMessage, SignedAt};
 pub use self::message::MESSAGE_BYTES_MAX;
 
 use self::early::EarlyMessages;
-use self::evidence::EvidencePool;
+use self::evidence::{EvidencePool, Signed};
 use self::record::{Entry, Record};
 use self::rounds::Rounds;
 use crate::port::{
@@ -316,6 +316,12 @@ impl PosEngine {
         }
         if let Err(error) = certificate.verify(&self.chain_id, &self.validators) {
             return self.effects.push(Effect::Blame { peer: from, reason: error.to_string() });
+        }
+        // Whoever cut this node off and told it otherwise is convicted by what it told the others.
+        let (vote, own_key) = (certificate.vote(&self.chain_id), self.own_key());
+        for signed in certificate.signatures.iter().filter(|signed| Some(signed.public_key) != own_key) {
+            let (public_key, signature) = (signed.public_key, signed.signature);
+            self.remember(Signed::Vote(SignedVote { vote: vote.clone(), public_key, signature }));
         }
         // A block of its own is on the way; if it is another one, signing it will be refused.
         if let Mode::Solo(core) = &self.mode

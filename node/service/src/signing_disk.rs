@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::files::{Access, sync_directory, write_atomic};
 
@@ -54,6 +54,12 @@ pub trait SigningFile: Send {
     /// What the system says; some of the bytes may be written then.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Replaces the whole content, durably when it returns: a crash leaves the old content or the new.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn replace(&mut self, content: &[u8]) -> io::Result<()>;
+
     /// Cuts the file off after this many bytes.
     ///
     /// # Errors
@@ -79,7 +85,7 @@ impl SigningDisk for SystemDisk {
     fn open(&self, path: &Path, if_missing: IfMissing) -> io::Result<Box<dyn SigningFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(if_missing == IfMissing::Create).truncate(false);
-        Ok(Box::new(SystemFile(options.open(path)?)))
+        Ok(Box::new(SystemFile { file: options.open(path)?, path: path.into() }))
     }
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
@@ -91,26 +97,35 @@ impl SigningDisk for SystemDisk {
     }
 }
 
-struct SystemFile(File);
+struct SystemFile {
+    file: File,
+    path: PathBuf,
+}
 
 impl SigningFile for SystemFile {
     fn read(&mut self, bytes_max: u64) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        self.0.seek(SeekFrom::Start(0))?;
-        (&mut self.0).take(bytes_max).read_to_end(&mut content)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        (&mut self.file).take(bytes_max).read_to_end(&mut content)?;
         Ok(content)
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.seek(SeekFrom::Start(offset))?;
-        self.0.write_all(bytes)
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.file.write_all(bytes)
+    }
+
+    fn replace(&mut self, content: &[u8]) -> io::Result<()> {
+        write_atomic(&self.path, content, Access::OwnerOnly)?;
+        self.file = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        Ok(())
     }
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }

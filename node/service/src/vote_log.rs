@@ -100,6 +100,28 @@ impl VoteLog {
         Ok(())
     }
 
+    /// Returns how long the file is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Drops the records that are not to be kept, durably; a crash leaves all of them or those.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(Height, &[u8]) -> bool) -> io::Result<()> {
+        let content = self.file.read(self.bytes)?;
+        let mut kept = MAGIC.to_vec();
+        let mut rest = content.get(MAGIC.len()..).unwrap_or_default();
+        while let Some((height, bytes, length)) = entry(rest) {
+            if keep(height, bytes) {
+                kept.extend_from_slice(&rest[..length]);
+            }
+            rest = &rest[length..];
+        }
+        self.file.replace(&kept)?;
+        self.bytes = kept.len() as u64;
+        self.dirty = false;
+        Ok(())
+    }
+
     /// Makes everything durable; quick when it is already.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         if self.dirty {
@@ -158,6 +180,21 @@ mod tests {
         log.append(FIVE, b"three").unwrap();
         log.sync().unwrap();
         assert_eq!(open(&path).1, ["three"]);
+    }
+
+    #[test]
+    fn what_is_not_to_be_kept_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("votes");
+        let (mut log, _) = open(&path);
+        for record in ["one", "two", "three"] {
+            log.append(FIVE, record.as_bytes()).unwrap();
+        }
+        log.retain(|_, bytes| bytes != b"two").unwrap();
+        log.append(FIVE, b"four").unwrap();
+        log.sync().unwrap();
+        assert_eq!(log.bytes(), std::fs::metadata(&path).unwrap().len());
+        assert_eq!(open(&path).1, ["one", "three", "four"]);
     }
 
     #[test]

@@ -124,6 +124,10 @@ impl SimFile {
 }
 
 impl SigningFile for SimFile {
+    fn replace(&mut self, content: &[u8]) -> io::Result<()> {
+        self.disk.replace(&self.path, content)
+    }
+
     fn read(&mut self, bytes_max: u64) -> io::Result<Vec<u8>> {
         self.with(|content| content.now.iter().take(bytes_max as usize).copied().collect())
     }

@@ -1,9 +1,9 @@
 //! One height in rounds: carries out what the algorithm wants, and tells it which blocks are good.
 
 use purlin_primitives::{
-    BlockHeader, BlockId, Equivocation, Height, Seal, SignedProposal, TimestampMs, ValidatorSet,
+    BlockHeader, BlockId, Equivocation, Height, Seal, SignedProposal, TimestampMs, ValidatorSet, VoteKind,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::evidence::{ROUNDS_AHEAD_MAX, Signed};
@@ -66,6 +66,8 @@ pub(super) struct Rounds {
     interval_over: bool,
     /// What was proposed here in this round, sent again until the round is over.
     own: Vec<Message>,
+    /// Blocks that this node precommitted: others may have decided them.
+    precommitted: BTreeSet<BlockId>,
 }
 
 impl Rounds {
@@ -173,6 +175,7 @@ impl PosEngine {
             idle_over: false,
             interval_over: interval_ms == 0,
             own: Vec::new(),
+            precommitted: BTreeSet::new(),
         });
         let outcomes = rounds.core.start(&steps, lend(&mut self.signer));
         self.mode = Mode::Rounds(rounds);
@@ -288,7 +291,8 @@ impl PosEngine {
             signer.record(height, Record { height, entry }.encode());
         }
         if known.valid {
-            self.effects.push(Effect::KeepBody { block, height });
+            let beside = rounds.precommitted.iter().copied().collect();
+            self.effects.push(Effect::KeepBody { block, height, beside });
         }
     }
 
@@ -420,6 +424,12 @@ impl PosEngine {
             }
             Outcome::RoundStarted { round } => self.enter_round(round),
             Outcome::Publish(message) => {
+                if let Message::Vote(signed) = &message
+                    && signed.vote.kind == VoteKind::Precommit
+                    && own_key == Some(signed.public_key)
+                {
+                    rounds.precommitted.extend(signed.vote.block);
+                }
                 // First the proposal: it makes the announcement of the block worth believing.
                 self.effects.push(publish(&message));
                 if let Message::Proposal(proposal) = &message

@@ -423,6 +423,28 @@ fn fetched_blocks_are_checked_and_committed() {
     assert_eq!(input(Input::TransactionsWaiting), [], "it stays stopped");
 }
 
+/// Whoever told a node that was cut off something else than the others went unpunished: the node learned of the
+/// decision by its certificate, whose signatures nobody compared.
+#[test]
+fn a_certificate_convicts_who_told_this_node_otherwise() {
+    let mut desk = Desk::voter();
+    // One of those who signed the certificate, and not this node.
+    let own = others()[0].public_key();
+    let liar = &keys().into_iter().find(|key| key.public_key() != own).unwrap();
+    let header = header(0, 1);
+    let (certificate, from) = (certificate(header.id(), HEIGHT), vec![7]);
+    desk.vote(vote(liar, HEIGHT, 0, VoteKind::Precommit, None));
+    let effects = desk.input(Input::Certified { header: Box::new(header), certificate, from });
+    let offenders: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Evidence(found) => Some(found.verify(&chain()).unwrap()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(offenders, [liar.public_key().account_id()], "{effects:?}");
+}
+
 #[test]
 fn a_certified_block_that_is_invalid_here_stops_the_node() {
     let mut desk = Desk::voter();

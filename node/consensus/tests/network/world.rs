@@ -354,7 +354,7 @@ impl World {
                 assert!(certificate.is_for(&last.0));
                 last.1 = Some(certificate);
             }
-            Effect::KeepBody { block, height } => {
+            Effect::KeepBody { block, height, .. } => {
                 let one = &mut self.nodes[node];
                 one.unkept.push((height, one.bodies[&block].clone()));
             }

@@ -496,9 +496,9 @@ impl<S: KeyValueStore> Driver<S> {
                 self.commit(block, certificate)?;
             }
             Effect::Certify { certificate } => self.certify(&certificate)?,
-            Effect::KeepBody { block, .. } => {
+            Effect::KeepBody { block, beside, .. } => {
                 if let Some(built) = self.built.get(&block) {
-                    let kept = self.parts.kept.keep(built.pending.block());
+                    let kept = self.parts.kept.keep(built.pending.block(), &beside);
                     kept.map_err(|error| {
                         Halt(format!("a block could not be kept: {error}; check the disk"))
                     })?;

@@ -149,7 +149,7 @@ impl<S: KeyValueStore> Exchange<S> {
                 let found = self.assemblies.found(now_ms, &transaction);
                 self.assembled(now_ms, found)?;
                 let out = self.relay.admitted(now_ms, &transaction, Origin::Client);
-                self.relayed(None, out);
+                self.relayed(out);
                 Ok(())
             }
             Event::Checked(checked) => self.checked(now_ms, *checked),
@@ -164,7 +164,7 @@ impl<S: KeyValueStore> Exchange<S> {
         let out = self.assemblies.tick(now_ms);
         self.assembled(now_ms, out)?;
         let out = self.relay.tick(now_ms);
-        self.relayed(None, out);
+        self.relayed(out);
         self.server.tick(now_ms);
         *self.core.sync.lock() = self.progress();
         self.give_next(now_ms)?;
@@ -181,7 +181,7 @@ impl<S: KeyValueStore> Exchange<S> {
                 let out = self.blocks.connected(now_ms, peer.clone(), &own);
                 self.synced(now_ms, out)?;
                 let out = self.relay.connected(now_ms, peer);
-                self.relayed(None, out);
+                self.relayed(out);
             }
             NetworkEvent::Disconnected { peer } => {
                 self.peers.remove(&peer);
@@ -191,7 +191,7 @@ impl<S: KeyValueStore> Exchange<S> {
                 let out = self.assemblies.disconnected(now_ms, &peer);
                 self.assembled(now_ms, out)?;
                 let out = self.relay.disconnected(now_ms, &peer);
-                self.relayed(None, out);
+                self.relayed(out);
             }
             NetworkEvent::Gossip { topic: Topic::Consensus, from, id, bytes } => {
                 let verdict = match self.core.heads {
@@ -212,19 +212,8 @@ impl<S: KeyValueStore> Exchange<S> {
             NetworkEvent::Gossip { topic: Topic::Transactions, from, id, bytes } => {
                 match TransactionGossip::decode(&bytes) {
                     Ok(gossip) => {
-                        // Known ones were passed on when they came.
-                        let new_ids = match &gossip {
-                            TransactionGossip::Ids(ids) => self.relay.has_new(ids),
-                            TransactionGossip::Whole(_) => false,
-                        };
-                        let out = self.relay.gossiped(now_ms, &from, gossip);
-                        let gives = out.iter().any(|one| matches!(one, RelayOutput::Admit { .. }));
-                        if new_ids {
-                            self.network.judge(id, GossipVerdict::Relay);
-                        } else if !gives {
-                            self.network.judge(id, GossipVerdict::Ignore);
-                        }
-                        self.relayed(Some(id), out);
+                        let out = self.relay.gossiped(now_ms, &from, id, gossip);
+                        self.relayed(out);
                     }
                     Err(_) => self.network.judge(id, GossipVerdict::Reject),
                 }
@@ -240,6 +229,11 @@ impl<S: KeyValueStore> Exchange<S> {
                 if let Some(status) = answer.status {
                     let own = self.own_status();
                     let out = self.blocks.told(now_ms, &from, status, &own);
+                    self.synced(now_ms, out)?;
+                }
+                if let Some(height) = answer.reached.filter(|reached| *reached > self.core.head.read().height) {
+                    let own = self.own_status();
+                    let out = self.blocks.announced(now_ms, &from, height, &own);
                     self.synced(now_ms, out)?;
                 }
             }
@@ -275,7 +269,7 @@ impl<S: KeyValueStore> Exchange<S> {
             }
             Planner::Transactions => {
                 let out = self.relay.answered(now_ms, id, outcome);
-                self.relayed(None, out);
+                self.relayed(out);
                 Ok(())
             }
             Planner::Driver if self.core.heads.is_some() => {
@@ -377,7 +371,7 @@ impl<S: KeyValueStore> Exchange<S> {
             let found = self.assemblies.found(now_ms, transaction);
             self.assembled(now_ms, found)?;
             let out = self.relay.admitted(now_ms, transaction, Origin::Peer);
-            self.relayed(None, out);
+            self.relayed(out);
         }
         stale.into_iter().for_each(|id| self.relay.refused(id));
         postponed.into_iter().chain(forged).for_each(|id| self.relay.postponed(id));
@@ -459,7 +453,7 @@ impl<S: KeyValueStore> Exchange<S> {
                 match reporter.report(&self.core, *evidence) {
                     Ok(transaction) => {
                         let out = self.relay.admitted(now_ms, &transaction, Origin::Client);
-                        self.relayed(None, out);
+                        self.relayed(out);
                     }
                     Err(error) => tracing::warn!(%error, "evidence could not be submitted"),
                 }
@@ -568,15 +562,15 @@ impl<S: KeyValueStore> Exchange<S> {
         Ok(())
     }
 
-    fn relayed(&mut self, gossip: Option<GossipId>, outputs: Vec<RelayOutput>) {
-        let mut gossip = gossip;
+    fn relayed(&mut self, outputs: Vec<RelayOutput>) {
         for output in outputs {
             match output {
                 RelayOutput::Publish(message) => self.network.publish(Topic::Transactions, message.encode()),
                 RelayOutput::Ask { peer, id, request } => self.ask(&peer, id, &request),
                 RelayOutput::Report { peer, offence } => self.network.report(&peer, offence),
-                RelayOutput::Admit { from, transactions, known } => {
-                    self.admit(from, gossip.take(), transactions, known);
+                RelayOutput::Judge { gossip, verdict } => self.network.judge(gossip, verdict),
+                RelayOutput::Admit { from, gossip, transactions, known } => {
+                    self.admit(from, gossip, transactions, known);
                 }
             }
         }
@@ -594,7 +588,7 @@ impl<S: KeyValueStore> Exchange<S> {
         let (core, inbox) = (Arc::clone(&self.core), Arc::clone(&self.inbox));
         let job = move || {
             let checked = check(&core, from, gossip, transactions, &known);
-            // Answers are few, and urgent ones have room; one that is lost leaves a gossip unjudged.
+            // There is always room for it.
             drop(inbox.put(Event::Checked(Box::new(checked))));
         };
         if self.judging < JUDGING_MAX && self.workers.run(job).is_ok() {
