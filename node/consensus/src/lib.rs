@@ -37,7 +37,9 @@ pub use port::{
     Announcement, ConsensusEngine, Effect, EngineLengths, Head, Input, Notice, Proposal, SignError, TimerId,
     Verdict, VoteSigner, WhenEmpty,
 };
-pub use pos::{MESSAGE_BYTES_MAX, PeerMessage, PosConfig, PosEngine, SignedAt, TIMEOUT_MS_MAX};
+pub use pos::{
+    MESSAGE_BYTES_MAX, PeerMessage, PosConfig, PosEngine, ROUNDS_AHEAD_MAX, SignedAt, TIMEOUT_MS_MAX,
+};
 pub use purlin_primitives::{BlockId, Height, TimestampMs};
 pub use solo::{CLOCK_WAIT_MS_MAX, SoloConfig, SoloEngine};
 pub use twins::{MemorySigner, NoEngine, ScriptLog, ScriptedEngine};

@@ -16,6 +16,7 @@ use purlin_primitives::{
 use std::sync::Arc;
 
 pub use self::config::{PosConfig, TIMEOUT_MS_MAX};
+pub use self::evidence::ROUNDS_AHEAD_MAX;
 pub use self::inspect::{PeerMessage, SignedAt};
 pub use self::message::MESSAGE_BYTES_MAX;
 

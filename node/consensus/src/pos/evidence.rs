@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(super) const HEIGHTS_KEPT: u64 = 64;
 /// Rounds behind the last one of a height from which signatures are taken. The algorithm drops what is further
 /// ahead as well.
-pub(super) const ROUNDS_AHEAD_MAX: u32 = 10;
+pub const ROUNDS_AHEAD_MAX: u32 = 10;
 /// Most signatures kept of one validator at one height: about 40 rounds. What comes after is not compared.
 const SIGNATURES_MAX: usize = 128;
 

@@ -49,6 +49,15 @@ impl PeerMessage {
         }
     }
 
+    /// Returns the round of a single vote or proposal. Of certificates none: they show that others are there.
+    pub fn lone_round(&self) -> Option<u32> {
+        match &self.0 {
+            Message::Vote(signed) => Some(signed.vote.round),
+            Message::Proposal(signed) => Some(signed.proposal.round),
+            Message::Polka(_) | Message::Round(_) => None,
+        }
+    }
+
     /// Returns the block that it proposes.
     pub fn proposed(&self) -> Option<BlockId> {
         match &self.0 {

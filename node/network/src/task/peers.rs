@@ -198,9 +198,13 @@ impl Task {
         let score = self.standing.charge(peer, offence, now_ms);
         self.shared.counts.peers.offences.one();
         tracing::debug!(peer = %peer, ?offence, score, "an offence");
-        self.swarm.behaviour_mut().gossip.set_application_score(&peer, f64::from(score));
         self.show(&peer);
-        if self.standing.deserves_ban(score) && !self.swarm.behaviour().gate.is_reserved(&peer) {
+        if self.swarm.behaviour().gate.is_reserved(&peer) {
+            // Gossip below its threshold is as good as a ban.
+            return;
+        }
+        self.swarm.behaviour_mut().gossip.set_application_score(&peer, f64::from(score));
+        if self.standing.deserves_ban(score) {
             let until_ms = self.standing.ban(peer, now_ms);
             tracing::info!(peer = %peer, ?offence, seconds = (until_ms - now_ms) / 1_000, "a peer is banned");
             self.shared.counts.peers.bans.one();

@@ -9,7 +9,7 @@ use purlin_primitives::{AccountId, ConsensusRules, Seal};
 use purlin_state::KeyValueStore;
 use purlin_sync::TrustProblem;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -116,6 +116,7 @@ impl<S: KeyValueStore> Components<S> {
             messages,
             waiting_told: AtomicBool::new(false),
             anchor_told: AtomicBool::new(false),
+            round: AtomicU32::new(0),
             engine: engine.name(),
             validator: account,
             peers: peers.clone(),

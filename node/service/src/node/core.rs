@@ -13,7 +13,7 @@ use purlin_rpc::{NodeError, SubmitError};
 use purlin_state::{KeyValueStore, StateReader, StoreError};
 use purlin_sync::{Checkpoint, SyncProgress, TrustProblem};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -68,6 +68,8 @@ pub(super) struct Core<S> {
     pub(super) waiting_told: AtomicBool,
     /// The same for a wanted anchor.
     pub(super) anchor_told: AtomicBool,
+    /// The round of the height being decided, for those who look at votes before the engine.
+    pub(super) round: AtomicU32,
     pub(super) engine: &'static str,
     pub(super) validator: Option<AccountId>,
     /// Hears of admitted transactions, when there are peers.

@@ -518,7 +518,12 @@ impl<S: KeyValueStore> Driver<S> {
                 self.parts.outbox.put(Outgoing::Evidence(evidence));
             }
             Effect::Pow(effect) => self.carry_out_pow(effect)?,
-            Effect::Report(notice) => report(&notice),
+            Effect::Report(notice) => {
+                if let Notice::RoundFailed { round, .. } = &notice {
+                    self.parts.core.round.store(round.saturating_add(1), Ordering::Relaxed);
+                }
+                report(&notice);
+            }
             Effect::Halt { reason } => return Err(Halt(reason)),
         }
         Ok(())
@@ -561,6 +566,7 @@ impl<S: KeyValueStore> Driver<S> {
             Storing { diagnostics: built.diagnostics, certificate: certificate.clone(), committed: None };
         self.storing.insert(header.height, storing);
         self.chosen = (header.height, block);
+        self.parts.core.round.store(0, Ordering::Relaxed);
         let state = built.pending.state();
         self.build(BuildJob::Advance { header: Box::new(header), state, transactions: built.transactions });
         // The committer is gone only when the node fails, which `drive` sees.

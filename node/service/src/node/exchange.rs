@@ -231,7 +231,8 @@ impl<S: KeyValueStore> Exchange<S> {
                     let out = self.blocks.told(now_ms, &from, status, &own);
                     self.synced(now_ms, out)?;
                 }
-                if let Some(height) = answer.reached.filter(|reached| *reached > self.core.head.read().height) {
+                if let Some(height) = answer.reached.filter(|reached| *reached > self.core.head.read().height)
+                {
                     let own = self.own_status();
                     let out = self.blocks.announced(now_ms, &from, height, &own);
                     self.synced(now_ms, out)?;

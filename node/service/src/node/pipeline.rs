@@ -257,6 +257,10 @@ impl<S: KeyValueStore> Builder<S> {
         let id = block.header.id();
         let refused = |reason: String| Ok(Message::Judged { block: id, verdict: Err(reason) });
         let header = &block.header;
+        // Before anything that takes long: jobs wait here while heights are decided without them.
+        if header.height < self.next {
+            return Ok(Message::Late { block: id });
+        }
         let parameters = self.core.chain.parameters();
         if block.transactions.len() > parameters.block_transactions_max as usize {
             return refused(format!("it has {} transactions", block.transactions.len()));

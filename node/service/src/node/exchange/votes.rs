@@ -1,12 +1,13 @@
 //! Messages of the consensus engine: which are passed on, which peers are asked for, and when signing may begin.
 
-use purlin_consensus::{Input, PeerMessage};
+use purlin_consensus::{Input, PeerMessage, ROUNDS_AHEAD_MAX};
 use purlin_primitives::{BlockId, Height};
 use purlin_state::KeyValueStore;
 use purlin_sync::{
     CompactBlock, GossipId, GossipVerdict, Offence, PeerId, Request, RequestFailure, RequestId, Response,
 };
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
 
 use super::{AHEAD_MAX, Exchange, Pooled};
 use crate::node::driver::Halt;
@@ -146,6 +147,12 @@ impl<S: KeyValueStore> Exchange<S> {
         // late, and newer ones than these are for nodes that are further.
         let (head, height) = (self.core.head.read().height, message.height());
         if height < head || height.get() > head.get() + AHEAD_MAX {
+            return Ok(GossipVerdict::Ignore);
+        }
+        // A validator can sign for as many rounds as it likes: what the engine takes no notice of is not passed on.
+        let round = if height == head.next() { self.core.round.load(Ordering::Relaxed) } else { 0 };
+        let last = round.saturating_add(ROUNDS_AHEAD_MAX);
+        if height > head && message.lone_round().is_some_and(|round| round > last) {
             return Ok(GossipVerdict::Ignore);
         }
         // Keys of long ago could sign another past.
