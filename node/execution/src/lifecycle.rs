@@ -45,7 +45,9 @@ fn open(slot: &Slot, meter: &mut Meter, bytes: &[u8]) -> Step<Package> {
     let per_byte = schedule.compile_byte + schedule.storage_write_byte;
     meter.charge(per_byte.saturating_mul(unpacked.wasm_bytes() as u64) + 4 * schedule.storage_write)?;
     let package = unpacked.check().and_then(|package| package.check_installable().map(|()| package));
-    Ok(package.map_err(refused)?)
+    let package = package.map_err(refused)?;
+    meter.charge(schedule.compile_step.saturating_mul(package.facts.compile_steps))?;
+    Ok(package)
 }
 
 fn release(package: Package) -> (purlin_abi::Manifest, impl FnOnce(&purlin_abi::Manifest) -> Release<'_>) {

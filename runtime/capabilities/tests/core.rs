@@ -61,9 +61,9 @@ fn gas_left_counts_down_by_what_things_cost() {
     let gas_used = ran.gas.get();
     let result = ran.outcome.unwrap();
     let left = |at: usize| u64::from_le_bytes(result[at..at + 8].try_into().unwrap());
-    // Between the two: seven instructions, the hash, and the entry of the second `gas_left`.
+    // Between the two: seven instructions, of which two are calls, the hash, and the entry of the second `gas_left`.
     let spent = left(0) - left(8);
-    assert_eq!(spent, 7 + 2 * GAS.host_call + GAS.hash_base + 100 * GAS.hash_byte);
+    assert_eq!(spent, 5 + 2 * 4 + 2 * GAS.host_call + GAS.hash_base + 100 * GAS.hash_byte);
     assert!(10_000_000 - gas_used < left(8));
 }
 

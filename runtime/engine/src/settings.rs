@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use purlin_abi::limits;
 use wasmparser::WasmFeatures;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
-    WasmBacktraceDetails,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
+    Strategy, WasmBacktraceDetails,
 };
 
 use crate::{Allocation, AllocationMode, Backend, EngineConfig, EngineFault};
@@ -43,6 +43,44 @@ pub const fn wasm_features() -> WasmFeatures {
         .union(WasmFeatures::REFERENCE_TYPES)
 }
 
+/// What instructions cost that take longer than one unit, 0.25 ns, pays for: without it a block full of `memory.fill` of
+/// nothing, which calls into the engine, took fifty times as long as another of the same gas. `benches/instructions.rs`
+/// shows what a unit takes of each. A change is a change of consensus.
+fn operator_cost() -> OperatorCost {
+    let mut cost = OperatorCost::default();
+    let set = |price: u8, operators: &mut [&mut u8]| operators.iter_mut().for_each(|one| **one = price);
+    let c = &mut cost;
+    set(4, &mut [&mut c.Br, &mut c.BrIf, &mut c.BrTable, &mut c.Call]);
+    set(8, &mut [&mut c.CallIndirect, &mut c.TableGet, &mut c.TableSet]);
+    set(12, &mut [&mut c.I32DivS, &mut c.I32DivU, &mut c.I32RemS, &mut c.I32RemU]);
+    set(12, &mut [&mut c.I64DivS, &mut c.I64DivU, &mut c.I64RemS, &mut c.I64RemU]);
+    // All NaNs are made one.
+    set(8, &mut [&mut c.F32Add, &mut c.F32Sub, &mut c.F32Mul, &mut c.F32Min, &mut c.F32Max]);
+    set(8, &mut [&mut c.F64Add, &mut c.F64Sub, &mut c.F64Mul, &mut c.F64Min, &mut c.F64Max]);
+    set(8, &mut [&mut c.F32Ceil, &mut c.F32Floor, &mut c.F32Trunc, &mut c.F32Nearest, &mut c.F32DemoteF64]);
+    set(8, &mut [&mut c.F64Ceil, &mut c.F64Floor, &mut c.F64Trunc, &mut c.F64Nearest, &mut c.F64PromoteF32]);
+    set(8, &mut [&mut c.I32TruncF32S, &mut c.I32TruncF32U, &mut c.I32TruncF64S, &mut c.I32TruncF64U]);
+    set(8, &mut [&mut c.I64TruncF32S, &mut c.I64TruncF32U, &mut c.I64TruncF64S, &mut c.I64TruncF64U]);
+    set(
+        8,
+        &mut [&mut c.I32TruncSatF32S, &mut c.I32TruncSatF32U, &mut c.I32TruncSatF64S, &mut c.I32TruncSatF64U],
+    );
+    set(
+        8,
+        &mut [&mut c.I64TruncSatF32S, &mut c.I64TruncSatF32U, &mut c.I64TruncSatF64S, &mut c.I64TruncSatF64U],
+    );
+    set(8, &mut [&mut c.F32ConvertI32S, &mut c.F32ConvertI32U, &mut c.F32ConvertI64S, &mut c.F32ConvertI64U]);
+    set(8, &mut [&mut c.F64ConvertI32S, &mut c.F64ConvertI32U, &mut c.F64ConvertI64S, &mut c.F64ConvertI64U]);
+    set(24, &mut [&mut c.F32Div, &mut c.F64Div]);
+    set(36, &mut [&mut c.F32Sqrt, &mut c.F64Sqrt]);
+    set(16, &mut [&mut c.MemoryCopy, &mut c.MemoryInit, &mut c.TableFill, &mut c.TableCopy]);
+    // Calls into the engine.
+    set(64, &mut [&mut c.TableInit, &mut c.ElemDrop]);
+    set(160, &mut [&mut c.TableGrow, &mut c.MemoryGrow]);
+    set(255, &mut [&mut c.MemoryFill, &mut c.RefFunc]);
+    cost
+}
+
 fn base(backend: Backend) -> Result<Config, EngineFault> {
     let mut config = Config::new();
     // Everything off first, so that a new default of a later version cannot slip in.
@@ -65,6 +103,7 @@ fn base(backend: Backend) -> Result<Config, EngineFault> {
     };
     config.cranelift_nan_canonicalization(true);
     config.consume_fuel(true);
+    config.operator_cost(operator_cost());
     config.epoch_interruption(true);
     config.max_wasm_stack(crate::stack::WASM_STACK_BYTES);
     // Not used, but checked against the line above.

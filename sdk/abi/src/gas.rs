@@ -14,6 +14,8 @@ pub struct GasSchedule {
     pub instantiate: u64,
     /// Compiling, per byte of wasm, paid once at install.
     pub compile_byte: u64,
+    /// Compiling, per step of what makes code slow to compile: locals times branches, and calls.
+    pub compile_step: u64,
     /// Each wasm page a call's memory grows by.
     pub memory_page: u64,
     /// Entering any host function.
@@ -60,6 +62,7 @@ impl GasSchedule {
         action_base: 20_000,
         instantiate: 10_000,
         compile_byte: 2_000,
+        compile_step: 1_600,
         memory_page: 20_000,
         host_call: 100,
         copy_byte: 1,

@@ -155,7 +155,7 @@ fn tour(backend: Backend, packages: &[(Package, Vec<u8>)]) -> Outcome {
         let id = &package.manifest.id;
         let (arguments, calls) = script(id.as_str());
         let mut body = chain.body(0, vec![install(bytes, &arguments), Action::StartApp { app: id.clone() }]);
-        body.gas_limit = Gas::new(10_000_000_000);
+        body.gas_limit = Parameters::default().block_gas_limit;
         let receipt = chain.send_body(0, body);
         assert!(receipt.succeeded(), "{id}: {:?}", receipt.outcome);
         outcome.add(&chain, &[receipt]);

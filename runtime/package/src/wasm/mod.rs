@@ -1,5 +1,6 @@
 //! Everything that is checked of a module before it is ever compiled.
 
+mod effort;
 mod error;
 mod features;
 mod imports;
@@ -41,6 +42,8 @@ pub struct ModuleFacts {
     pub functions: u32,
     /// Memory at start, in pages.
     pub memory_pages: u32,
+    /// Work that it makes for a compiler beside its size, in steps of at most 0.4 us on the reference machine.
+    pub compile_steps: u64,
     /// The custom section `purlin.schema`: JSON.
     pub schema_json: Option<Vec<u8>>,
 }
@@ -61,7 +64,9 @@ pub fn check_wasm(wasm: &[u8], manifest: &Manifest) -> Result<ModuleFacts, WasmE
     check_export_names(&module)?;
     check_methods(&module)?;
     check_one_schema(&module)?;
-    let facts = facts(&module);
+    let compile_steps = effort::compile_steps(wasm)
+        .map_err(|error| WasmError::Invalid { offset: error.offset(), reason: error.message().to_owned() })?;
+    let facts = ModuleFacts { compile_steps, ..facts(&module) };
     if let Some(schema) = &facts.schema_json {
         check_schema(schema, &facts)?;
     }
@@ -204,6 +209,7 @@ fn facts(module: &Summary<'_>) -> ModuleFacts {
             .collect(),
         functions: module.defined_functions,
         memory_pages: module.memories.first().map_or(0, |memory| memory.initial as u32),
+        compile_steps: 0,
         schema_json: module.schemas.first().map(|schema| schema.to_vec()),
     };
     for export in module.exports.iter().filter(|export| export.kind == ExternalKind::Func) {
