@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::command::{capture, root, run};
 
-/// Debian packages that RocksDB's build needs: a C++ compiler, and libclang for its bindings.
+/// Debian packages that RocksDB's build needs: clang, which compiles it (see `.cargo/config.toml`), g++ for the standard
+/// library, and libclang for its bindings.
 const PACKAGES: &[&str] = &["g++", "clang", "libclang-dev"];
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -34,7 +35,7 @@ fn ensure_wasm_target() -> Result<()> {
 }
 
 fn ensure_clang() -> Result<()> {
-    if works("c++") && libclang_is_here() {
+    if works("c++") && works("clang++") && libclang_is_here() {
         return Ok(());
     }
     let by_hand = format!("apt-get update && apt-get install -y {}", PACKAGES.join(" "));
@@ -46,7 +47,7 @@ fn ensure_clang() -> Result<()> {
     .is_ok_and(|id| id.trim() == "0");
     if !(is_root && works("apt-get")) {
         bail!(
-            "a C++ compiler and libclang are needed to build RocksDB; run: sudo sh -c '{by_hand}'\n\
+            "clang and libclang are needed to build RocksDB; run: sudo sh -c '{by_hand}'\n\
              (other systems: install clang with its development files)"
         );
     }
