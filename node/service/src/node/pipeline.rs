@@ -482,3 +482,6 @@ pub(super) const JOBS_MAX: usize = 1_024;
 pub(super) fn jobs<T>(max: usize) -> (SyncSender<T>, Receiver<T>) {
     std::sync::mpsc::sync_channel(max)
 }
+
+#[cfg(test)]
+mod tests;
