@@ -152,6 +152,17 @@ pub enum KeystoreError {
         /// What is wrong; never the text.
         reason: &'static str,
     },
+    /// The file of the public half is gone; [`Keystore::unlock`] writes it again.
+    #[error(
+        "key file {} is missing, without which key {name} cannot be listed; `purlin key export {name}` opens the key and \
+         writes it again", path.display()
+    )]
+    NoPublicHalf {
+        /// The key.
+        name: KeyName,
+        /// Which file.
+        path: PathBuf,
+    },
     /// A file is not what was written.
     #[error("key file {} is damaged: {detail}", path.display())]
     Damaged {
@@ -207,7 +218,7 @@ impl Keystore {
         key: &SecretKey,
         protection: Protection<'_>,
     ) -> Result<KeyEntry, KeystoreError> {
-        if self.find(name)?.is_some() {
+        if self.has(name) {
             return Err(KeystoreError::Exists { name: name.clone() });
         }
         let digits = Self::export_hex(key);
@@ -235,9 +246,7 @@ impl Keystore {
         };
         create_private_directory(&self.directory).map_err(io(&self.directory))?;
         // The public half first: a key without it could not be listed, a public half without key is ignored.
-        let public_path = self.public_path(name);
-        let public = format!("{public_key}\n");
-        write_atomic(&public_path, public.as_bytes(), Access::OwnerOnly).map_err(io(&public_path))?;
+        self.write_public(name, &public_key)?;
         let path = self.path(name, kind);
         write_atomic(&path, &content, Access::OwnerOnly).map_err(io(&path))?;
         Ok(KeyEntry { name: name.clone(), kind, public_key, account: public_key.account_id() })
@@ -288,24 +297,28 @@ impl Keystore {
         Ok(entries)
     }
 
+    /// Says whether there is a key of this name, whatever state its files are in.
+    pub fn has(&self, name: &KeyName) -> bool {
+        self.kind(name).is_some()
+    }
+
     /// Returns one key's entry.
     pub fn get(&self, name: &KeyName) -> Result<KeyEntry, KeystoreError> {
-        self.find(name)?
-            .ok_or_else(|| KeystoreError::Unknown { name: name.clone(), directory: self.directory.clone() })
+        self.entry(name.clone(), self.known(name)?)
     }
 
     /// Returns a key's secret. `passphrase` is only asked for when the key is encrypted; `None` from it means
-    /// that there is none.
+    /// that there is none. Writes the file of the public half again when it is gone.
     pub fn unlock(
         &self,
         name: &KeyName,
         chain_id: &ChainId,
         passphrase: impl FnOnce(&KeyName) -> Option<Zeroizing<String>>,
     ) -> Result<SecretKey, KeystoreError> {
-        let entry = self.get(name)?;
-        let path = self.path(name, entry.kind);
+        let kind = self.known(name)?;
+        let path = self.path(name, kind);
         let damaged = |detail: &str| KeystoreError::Damaged { path: path.clone(), detail: detail.into() };
-        let digits = match entry.kind {
+        let digits = match kind {
             KeyKind::Development => {
                 Self::check_development(name, chain_id)?;
                 Zeroizing::new(read_limited(&path)?)
@@ -328,8 +341,12 @@ impl Keystore {
         };
         let text = std::str::from_utf8(&digits).map_err(|_| damaged("the content is not text"))?;
         let key = Self::parse_hex(text)?;
-        if key.public_key() != entry.public_key {
-            return Err(damaged("it does not belong to the public key beside it"));
+        match self.entry(name.clone(), kind) {
+            Err(KeystoreError::NoPublicHalf { .. }) => self.write_public(name, &key.public_key())?,
+            Ok(entry) if entry.public_key != key.public_key() => {
+                return Err(damaged("it does not belong to the public key beside it"));
+            }
+            other => drop(other?),
         }
         Ok(key)
     }
@@ -341,18 +358,29 @@ impl Keystore {
         Err(KeystoreError::Unprotected { name: name.clone(), chain_id: chain_id.clone() })
     }
 
-    fn find(&self, name: &KeyName) -> Result<Option<KeyEntry>, KeystoreError> {
-        for kind in [KeyKind::Encrypted, KeyKind::Development] {
-            if self.path(name, kind).exists() {
-                return self.entry(name.clone(), kind).map(Some);
-            }
-        }
-        Ok(None)
+    fn kind(&self, name: &KeyName) -> Option<KeyKind> {
+        [KeyKind::Encrypted, KeyKind::Development].into_iter().find(|kind| self.path(name, *kind).exists())
+    }
+
+    fn known(&self, name: &KeyName) -> Result<KeyKind, KeystoreError> {
+        let unknown = || KeystoreError::Unknown { name: name.clone(), directory: self.directory.clone() };
+        self.kind(name).ok_or_else(unknown)
+    }
+
+    fn write_public(&self, name: &KeyName, public_key: &PublicKey) -> Result<(), KeystoreError> {
+        let path = self.public_path(name);
+        let written = write_atomic(&path, format!("{public_key}\n").as_bytes(), Access::OwnerOnly);
+        written.map_err(|source| KeystoreError::Io { path, source })
     }
 
     fn entry(&self, name: KeyName, kind: KeyKind) -> Result<KeyEntry, KeystoreError> {
         let path = self.public_path(&name);
-        let content = read_limited(&path)?;
+        let content = match read_limited(&path) {
+            Err(KeystoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(KeystoreError::NoPublicHalf { name, path });
+            }
+            other => other?,
+        };
         // Parsing checks that it is a point, which the account is derived from.
         let parsed =
             std::str::from_utf8(&content).ok().and_then(|text| text.trim().parse::<PublicKey>().ok());
@@ -441,6 +469,22 @@ mod tests {
             let directory = std::fs::metadata(directory.path().join("keys")).unwrap();
             assert_eq!(directory.permissions().mode() & 0o777, 0o700);
         }
+    }
+
+    /// One lost file of no secret made `key list` fail and the key useless.
+    #[test]
+    fn a_lost_public_half_is_named_and_comes_back() {
+        let (directory, keystore) = store();
+        let key = Keystore::generate().unwrap();
+        let stored = keystore.store(&name("one"), &key, Protection::Passphrase("tide")).unwrap();
+        std::fs::remove_file(directory.path().join("keys/one.pub")).unwrap();
+        let missing = keystore.list().unwrap_err();
+        assert!(matches!(missing, KeystoreError::NoPublicHalf { .. }), "{missing}");
+        assert!(missing.to_string().contains("purlin key export one"));
+        let again = keystore.store(&name("one"), &key, Protection::Passphrase("b")).unwrap_err();
+        assert!(matches!(again, KeystoreError::Exists { .. }), "{again}");
+        keystore.unlock(&name("one"), &chain("main"), given("tide")).unwrap();
+        assert_eq!(keystore.list().unwrap(), [stored]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A malformed key or signature is not a trap: the check says no. secp256k1 signatures must have a low s, so
 //! that nobody but the signer can make a second valid one; Ed25519 is checked by the strict rules, for the
-//! same reason. P-256 signatures may have either s: secure elements and authenticators give both.
+//! same reason. P-256 signatures may have either s: secure elements and authenticators give both. Keys of 33 bytes are
+//! in the compressed form of SEC 1, which begins with 2 or 3.
 
 use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey as Ed25519Key};
 use k256::ecdsa::{RecoveryId, Signature as K256Signature, VerifyingKey as K256Key};
@@ -88,11 +89,11 @@ fn low_s(signature: &[u8]) -> Option<K256Signature> {
     (signature.normalize_s() == signature).then_some(signature)
 }
 
-fn secp256k1_verify(hash: &[u8; 32], signature: &[u8; 64], key: &[u8; 33]) -> bool {
-    let (Some(signature), Ok(key)) = (low_s(signature), K256Key::from_sec1_bytes(key)) else {
+fn secp256k1_verify(hash: &[u8; 32], signature: &[u8; 64], key_bytes: &[u8; 33]) -> bool {
+    let (Some(signature), Ok(key)) = (low_s(signature), K256Key::from_sec1_bytes(key_bytes)) else {
         return false;
     };
-    key.verify_prehash(hash, &signature).is_ok()
+    is_compressed(key_bytes) && key.verify_prehash(hash, &signature).is_ok()
 }
 
 fn secp256k1_recover(hash: &[u8; 32], signature: &[u8; 65]) -> Option<[u8; 33]> {
@@ -111,10 +112,13 @@ fn ed25519_verify(message: &[u8], signature: &[u8; 64], key: &[u8; 32]) -> bool 
         .is_ok_and(|key| key.verify_strict(message, &Ed25519Signature::from_bytes(signature)).is_ok())
 }
 
-fn p256_verify(hash: &[u8; 32], signature: &[u8; 64], key: &[u8; 33]) -> bool {
-    let (Ok(signature), Ok(key)) = (P256Signature::from_slice(signature), P256Key::from_sec1_bytes(key))
-    else {
-        return false;
-    };
-    key.verify_prehash(hash, &signature).is_ok()
+fn p256_verify(hash: &[u8; 32], signature: &[u8; 64], key_bytes: &[u8; 33]) -> bool {
+    let key = P256Key::from_sec1_bytes(key_bytes);
+    let (Ok(signature), Ok(key)) = (P256Signature::from_slice(signature), key) else { return false };
+    is_compressed(key_bytes) && key.verify_prehash(hash, &signature).is_ok()
+}
+
+/// The libraries also take the form without the sign of y (5), with which one key would have two names.
+fn is_compressed(key: &[u8; 33]) -> bool {
+    matches!(key[0], 2 | 3)
 }

@@ -71,6 +71,28 @@ fn secp256k1_verifies_low_s_only() {
     assert_eq!(answer(&bytes(&high.to_bytes()), call), 0, "high s");
 }
 
+/// SEC 1 has a form without the sign of y, tagged 5, for the key whose y is the smaller of the two: it was taken.
+#[test]
+fn a_key_has_one_form() {
+    let hash: [u8; 32] = sha2::Sha256::digest(b"a transfer").into();
+    for seed in 1..=4 {
+        let one = k256::ecdsa::SigningKey::from_slice(&[seed; 32]).unwrap();
+        let signature: k256::ecdsa::Signature = one.sign_prehash(&hash).unwrap();
+        let key = one.verifying_key().to_sec1_point(true);
+        let k256 = [&hash[..], &signature.normalize_s().to_bytes(), key.as_bytes()].concat();
+        let other = p256::ecdsa::SigningKey::from_slice(&[seed; 32]).unwrap();
+        let signature: p256::ecdsa::Signature = other.sign_prehash(&hash).unwrap();
+        let key = other.verifying_key().to_sec1_point(true);
+        let p256 = [&hash[..], &signature.to_bytes(), key.as_bytes()].concat();
+        for (name, mut bytes) in [("secp256k1", k256), ("p256", p256)] {
+            let call = format!("(call $crypto_{name}_verify (i32.const 0) (i32.const 32) (i32.const 96))");
+            assert_eq!(answer(&bytes, &call), 1);
+            bytes[96] = 5;
+            assert_eq!(answer(&bytes, &call), 0, "{name} {seed}");
+        }
+    }
+}
+
 #[test]
 fn secp256k1_recovers_the_key() {
     let key = k256::ecdsa::SigningKey::from_slice(&[9; 32]).unwrap();

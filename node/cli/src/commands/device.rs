@@ -8,7 +8,7 @@ use purlin_primitives::{Action, DeviceId};
 use purlin_service::Keystore;
 use serde_json::json;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -249,7 +249,8 @@ impl Key {
         }
         let key = Keystore::generate().attempt(|| "make a key".into())?;
         let folder = context.home.join(KEY_FOLDER);
-        std::fs::create_dir_all(&folder).attempt(|| format!("make {}", folder.display()))?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.attempt(|| format!("make {}", folder.display()))?;
         let path = free_path(&folder, id)?;
         let mut options = std::fs::OpenOptions::new();
         let mut file = options
@@ -260,6 +261,8 @@ impl Key {
             .attempt(|| format!("write {}", path.display()))?;
         file.write_all(Keystore::export_hex(&key).as_bytes())
             .and_then(|()| file.sync_all())
+            // The name too: the chain will know the public half, whatever becomes of this machine's power.
+            .and_then(|()| std::fs::File::open(&folder)?.sync_all())
             .attempt(|| format!("write {}", path.display()))?;
         let bytes = key.public_key().as_bytes().to_vec();
         Ok(Self { public: DeviceKey { algorithm: KeyAlgorithm::Secp256k1, bytes }, secret: Some(path) })

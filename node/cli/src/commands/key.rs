@@ -192,7 +192,11 @@ fn show(name: &KeyName, context: &Context) -> Result<(), CliError> {
 }
 
 fn export(args: &ExportArgs, context: &Context) -> Result<(), CliError> {
-    let (keystore, _) = find(&args.name, context)?;
+    // Also one whose public half is lost: opening it writes that again.
+    let keystore = match context.keystores().into_iter().find(|keystore| keystore.has(&args.name)) {
+        Some(keystore) => keystore,
+        None => find(&args.name, context)?.0,
+    };
     let given = read_passphrase_file(args.passphrase_file.as_deref())?;
     let key = keystore
         .unlock(&args.name, &development_chain(), |name| {

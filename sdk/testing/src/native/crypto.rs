@@ -16,8 +16,11 @@ pub(super) fn blake3(data: &[u8]) -> Hash32 {
     Hash32::new(*blake3::hash(data).as_bytes())
 }
 
-/// A high `s` is refused: a signature has one form.
+/// A high `s` is refused: a signature has one form. So is the form of a key without the sign of y.
 pub(super) fn secp256k1_verify(hash: &Hash32, signature: &[u8; 64], key: &[u8; 33]) -> bool {
+    if !matches!(key[0], 2 | 3) {
+        return false;
+    }
     let Ok(key) = k256::ecdsa::VerifyingKey::from_sec1_bytes(key) else { return false };
     let Ok(signature) = k256::ecdsa::Signature::from_slice(signature) else { return false };
     signature.normalize_s() == signature && key.verify_prehash(hash.as_bytes(), &signature).is_ok()
@@ -27,6 +30,9 @@ pub(super) fn secp256k1_recover(hash: &Hash32, signature: &[u8; 65]) -> Option<[
     let (compact, v) = signature.split_at(64);
     let id = k256::ecdsa::RecoveryId::from_byte(v[0]).filter(|_| v[0] <= 1)?;
     let signature = k256::ecdsa::Signature::from_slice(compact).ok()?;
+    if signature.normalize_s() != signature {
+        return None;
+    }
     let key = k256::ecdsa::VerifyingKey::recover_from_prehash(hash.as_bytes(), &signature, id).ok()?;
     key.to_sec1_point(true).as_bytes().try_into().ok()
 }
@@ -37,6 +43,9 @@ pub(super) fn ed25519_verify(message: &[u8], signature: &[u8; 64], key: &[u8; 32
 }
 
 pub(super) fn p256_verify(hash: &Hash32, signature: &[u8; 64], key: &[u8; 33]) -> bool {
+    if !matches!(key[0], 2 | 3) {
+        return false;
+    }
     let Ok(key) = p256::ecdsa::VerifyingKey::from_sec1_bytes(key) else { return false };
     let Ok(signature) = p256::ecdsa::Signature::from_slice(signature) else { return false };
     key.verify_prehash(hash.as_bytes(), &signature).is_ok()
@@ -81,6 +90,13 @@ mod tests {
         let (r, s) = signature.split_scalars();
         let high = k256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
         assert!(!secp256k1_verify(&hash, &high.to_bytes().into(), &key));
+        for v in [0, 1] {
+            let high: [u8; 65] = [&high.to_bytes()[..], &[v]].concat().try_into().unwrap();
+            assert_eq!(secp256k1_recover(&hash, &high), None, "as the host");
+        }
+        let mut untagged = key;
+        untagged[0] = 5;
+        assert!(!secp256k1_verify(&hash, &compact, &untagged));
     }
 
     #[test]
