@@ -18,7 +18,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error),
+    };
     let context = context::Context::new(&cli.global);
     match commands::dispatch(cli.command, &context) {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,4 +30,20 @@ fn main() -> ExitCode {
             ExitCode::from(error.kind as u8)
         }
     }
+}
+
+/// Says what is wrong with the arguments, or shows the help that was asked for. Which format is wanted is not known then
+/// but by looking for the switch.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let mut lines =
+            text.trim_start_matches("error: ").lines().map(str::trim).filter(|line| !line.is_empty());
+        let message = lines.next().unwrap_or_default().to_owned();
+        let hint = lines.collect::<Vec<_>>().join("; ");
+        let output = output::Output { format: output::Format::Json, quiet: false };
+        output.failure(&error::CliError::usage(message).hint(hint));
+        return ExitCode::from(error::ExitKind::Usage as u8);
+    }
+    error.exit()
 }
