@@ -1,7 +1,8 @@
 //! Typed handles on the application's storage.
 //!
 //! A handle is a name. Reading asks the host each time; writing is explicit and at once, and a value that was read
-//! is a copy: change it, then `set` it again. Keys in storage:
+//! is a copy: change it, then `set` it again. Iterators read a page of entries at a time: what is changed meanwhile they may
+//! still give as it was, so collect first what is to be changed while going through it. Keys in storage:
 //!
 //! | field | key |
 //! |---|---|
