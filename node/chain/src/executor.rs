@@ -96,6 +96,14 @@ pub enum InclusionError {
         /// Gas of a block.
         max: Gas,
     },
+    /// Fits into no block.
+    #[error("transaction has {bytes} bytes; a block has at most {max}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// That of a block's transactions.
+        max: u64,
+    },
     /// Does not fit into what is left of this block; may fit the next.
     #[error("block is full")]
     BlockFull,

@@ -273,9 +273,6 @@ impl Executor for NodeExecutor {
         if let Err(reason) = check_terms(body, transaction.size_bytes(), context, &schedule) {
             return Ok(Err(reason));
         }
-        if transaction.size_bytes() as u64 > context.parameters.block_bytes_max {
-            return Ok(Err(InclusionError::BlockFull));
-        }
         let balance = accounts::account(&mut &*state, &body.sender)?.balance;
         if balance < body.fee {
             return Ok(Err(InclusionError::FeeUnpaid { balance, fee: body.fee }));

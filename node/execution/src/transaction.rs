@@ -84,6 +84,10 @@ pub(crate) fn check_terms(
     if body.expires_at > max {
         return Err(InclusionError::ExpiryTooFar { expires_at: body.expires_at, max });
     }
+    let (bytes, max) = (size_bytes as u64, parameters.block_bytes_max);
+    if bytes > max {
+        return Err(InclusionError::TooLarge { bytes, max });
+    }
     let (min, max) = (Gas::new(intrinsic(schedule, size_bytes)), parameters.block_gas_limit);
     if body.gas_limit < min || body.gas_limit > max {
         return Err(InclusionError::GasLimit { gas_limit: body.gas_limit, min, max });

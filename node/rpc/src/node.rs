@@ -106,7 +106,7 @@ impl From<InclusionError> for SubmitError {
             InclusionError::FeeUnpaid { .. } => ErrorCode::FeeUnpaid,
             InclusionError::FeeTooLow { .. } => ErrorCode::FeeTooLow,
             InclusionError::GasLimit { .. } => ErrorCode::GasLimit,
-            InclusionError::BlockFull => ErrorCode::NotIncludable,
+            InclusionError::TooLarge { .. } | InclusionError::BlockFull => ErrorCode::NotIncludable,
         };
         Self::Refused { code, detail: error.to_string() }
     }

@@ -85,6 +85,7 @@ fn what_may_not_be_in_a_block_is_left_out_or_refused() {
     chain.parameters = std::sync::Arc::new(Parameters {
         fee_per_million_gas_min: Amount::new(3),
         block_gas_limit: Gas::new(2_000_001),
+        block_bytes_max: 1_000,
         expiry_blocks_max: 100,
         ..Parameters::default()
     });
@@ -130,6 +131,9 @@ fn what_may_not_be_in_a_block_is_left_out_or_refused() {
             &InclusionError::GasLimit { gas_limit, min, max },
         );
     }
+    let large = with(&|b| b.actions = vec![transfer(1, 1); 60]);
+    let bytes = signed(0, large.clone()).size_bytes() as u64;
+    check_refused(&chain, large, &InclusionError::TooLarge { bytes, max: 1_000 });
     assert!(chain.send_body(0, good).succeeded(), "the good one still is");
 }
 

@@ -261,7 +261,9 @@ impl<S: KeyValueStore> Core<S> {
             AdmitError::Expired { .. } => ErrorCode::TransactionExpired,
             AdmitError::ReplacementFee { .. } => ErrorCode::ReplacementUnderpriced,
             AdmitError::SenderFull { .. } => ErrorCode::SenderLimit,
-            AdmitError::PoolFull { .. } | AdmitError::TooLarge { .. } => ErrorCode::PoolFull,
+            AdmitError::PoolFull { .. } => ErrorCode::PoolFull,
+            // However empty the pool gets.
+            AdmitError::TooLarge { .. } => ErrorCode::NotIncludable,
         };
         SubmitError::Refused { code, detail: error.to_string() }
     }

@@ -160,7 +160,7 @@ fn every_wrong_transaction_makes_the_block_wrong() {
         ("gas limit 3000001 is outside", with(|body| body.gas_limit = Gas::new(3_000_001))),
         ("block is full", greedy),
         (
-            "block is full",
+            "a block has at most 2000",
             with(|body| {
                 let one = Action::Transfer { to: AccountId::new([9; 20]), amount: Amount::new(1) };
                 body.actions = vec![one; 60];
