@@ -1,4 +1,4 @@
-//! What a unit of gas takes, instruction by instruction: `cargo bench -p purlin-engine --profile dev`.
+//! What a unit of gas takes, instruction by instruction: `cargo bench --workspace --profile dev --bench instructions`.
 //!
 //! Each line is a loop of little else than one instruction. The ratio is to the price's meaning, 0.25 ns: a line far above
 //! 1 is an instruction that costs too little, with which a block of little gas takes long. Prices are in `settings.rs`.

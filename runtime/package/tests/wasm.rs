@@ -72,7 +72,7 @@ fn facts_of_an_acceptable_module() {
             capabilities: vec!["purlin.core.v1", "purlin.storage.v1"],
             functions: 1,
             memory_pages: 2,
-            compile_steps: 0,
+            compile_steps: 320,
             schema_json: None,
         }
     );
@@ -373,6 +373,11 @@ fn counts_are_capped() {
         &module(&many(limits::WASM_FUNCTIONS_MAX, |_| "(func)".into())),
         too_many("functions", limits::WASM_FUNCTIONS_MAX),
         "20001 functions; at most 20000",
+    );
+    check(
+        &module(&many(limits::WASM_TYPES_MAX, |_| "(type (func (param i32)))".into())),
+        too_many("types", limits::WASM_TYPES_MAX),
+        "1001 types",
     );
     check(
         &module(&many(limits::WASM_GLOBALS_MAX + 1, |_| "(global i32 (i32.const 0))".into())),

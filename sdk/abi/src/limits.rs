@@ -52,6 +52,8 @@ pub const STACK_UNITS_MAX: u32 = 256 * 1024;
 
 /// Largest wasm module, in bytes.
 pub const WASM_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most types of functions and blocks in a module.
+pub const WASM_TYPES_MAX: u32 = 1_000;
 /// Most functions in a module.
 pub const WASM_FUNCTIONS_MAX: u32 = 20_000;
 /// Most locals in one function, parameters included.

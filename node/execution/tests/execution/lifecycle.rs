@@ -248,21 +248,29 @@ fn a_refused_module_costs_what_looking_at_it_takes() {
     assert!(facts.compile_steps > 0 && refused > accepted * 9 / 10, "{refused} and {accepted}");
 }
 
-/// 80 kB of wasm took the compiler 50 s, and a little more stopped every node: compiling has a deadline, and what cannot be
-/// executed is no verdict.
+/// 80 kB of wasm took the compiler 50 s, and 30 kB of another shape over a minute, which stopped every node: compiling has a
+/// deadline, and what cannot be executed is no verdict.
 #[test]
 fn what_would_take_long_to_compile_costs_more_than_a_block_has() {
     let locals = "i64 ".repeat(2_000);
     let loops = "(loop (br_if 0 (i32.wrap_i64 (local.get 0))))".repeat(5_000);
     let sets: String = (0..2_000).map(|n| format!("(local.set {n} (i64.load (i32.const {n})))")).collect();
     let gets: String = (0..2_000).map(|n| format!("(i64.store (i32.const {n}) (local.get {n}))")).collect();
-    let bomb = format!(
-        r#"(module (memory (export "memory") 1) (func (export "run") (local {locals}) {sets} {loops} {gets}))"#
-    );
-    let mut chain = TestChain::new();
-    let mut body = chain.body(0, vec![install(&package_of("bomb", "1.0.0", "", &bomb), b"")]);
-    body.gas_limit = Parameters::default().block_gas_limit;
-    let receipt = chain.send_body(0, body);
-    let Outcome::Failed { failure, .. } = &receipt.outcome else { panic!("it was compiled: {receipt:?}") };
-    assert_eq!(failure.code, FailureCode::OutOfGas, "{}", failure.message);
+    let jump = |n: usize| {
+        format!("(local.set {} (i64.const {n})) (br_if 0 (i32.wrap_i64 (local.get 0)))", n % 499 + 1)
+    };
+    let jumps = format!("(block {})", (0..2_000).map(jump).collect::<String>());
+    for inside in [loops, jumps] {
+        let bomb = format!(
+            r#"(module (memory (export "memory") 1) (func (export "run") (local {locals}) {sets} {inside} {gets}))"#
+        );
+        let mut chain = TestChain::new();
+        let mut body = chain.body(0, vec![install(&package_of("bomb", "1.0.0", "", &bomb), b"")]);
+        body.gas_limit = Parameters::default().block_gas_limit;
+        let receipt = chain.send_body(0, body);
+        let Outcome::Failed { failure, .. } = &receipt.outcome else {
+            panic!("it was compiled: {receipt:?}")
+        };
+        assert_eq!(failure.code, FailureCode::OutOfGas, "{}", failure.message);
+    }
 }

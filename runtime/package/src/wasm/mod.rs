@@ -92,6 +92,7 @@ fn check_header(wasm: &[u8]) -> Result<(), WasmError> {
 
 fn check_counts(module: &Summary<'_>) -> Result<(), WasmError> {
     let counts = [
+        ("types", module.types.len() as u64, limits::WASM_TYPES_MAX),
         ("imports", module.imports.len() as u64, limits::WASM_IMPORTS_MAX),
         ("functions", u64::from(module.defined_functions), limits::WASM_FUNCTIONS_MAX),
         ("globals", u64::from(module.globals), limits::WASM_GLOBALS_MAX),

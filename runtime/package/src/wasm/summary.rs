@@ -10,7 +10,7 @@ use super::error::WasmError;
 /// A module's declarations.
 #[derive(Debug, Default)]
 pub(super) struct Summary<'a> {
-    types: Vec<Option<FuncType>>,
+    pub(super) types: Vec<Option<FuncType>>,
     /// Type of each function, imported ones first.
     function_types: Vec<u32>,
     pub(super) imports: Vec<wasmparser::Import<'a>>,

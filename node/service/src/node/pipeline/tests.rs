@@ -110,10 +110,13 @@ fn a_good_block_is_taken() {
     }
 }
 
+/// Breaks one field of a header.
+type Spoil = fn(&mut BlockHeader, Hash32);
+
 #[test]
 fn every_wrong_header_is_refused_by_its_field() {
     let hash = Hash32::new([7; 32]);
-    let spoil: [(&str, fn(&mut BlockHeader, Hash32)); 7] = [
+    let spoil: [(&str, Spoil); 7] = [
         ("its chain is", |header, _| header.chain_id = "other".parse().unwrap()),
         ("its parent is", |header, hash| header.parent = BlockId::new(hash)),
         ("its transactions root is", |header, hash| header.transactions_root = hash),
