@@ -72,7 +72,7 @@ fn facts_of_an_acceptable_module() {
             capabilities: vec!["purlin.core.v1", "purlin.storage.v1"],
             functions: 1,
             memory_pages: 2,
-            compile_steps: 320,
+            compile_steps: 4 * 240 + 320,
             schema_json: None,
         }
     );

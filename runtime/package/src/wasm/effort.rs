@@ -2,7 +2,13 @@
 //!
 //! A compiler of values keeps, at each place where control can come from several others, one variable for each local and
 //! operand that may differ there. A few thousand locals and as many loops in 80 kB took Cranelift 50 s and 1.5 GB; five
-//! hundred locals and two thousand jumps out of one block over a minute. So each function counts
+//! hundred locals and two thousand jumps out of one block over a minute. So a module counts
+//!
+//! ```text
+//! 240 x types
+//! ```
+//!
+//! and for each function
 //!
 //! ```text
 //! 320
@@ -17,11 +23,13 @@
 use std::collections::BTreeSet;
 use wasmparser::{
     BinaryReaderError, BlockType, FuncValidator, FuncValidatorAllocations, ModuleArity, Operator,
-    OperatorsReader, Parser, ValidPayload, Validator, WasmModuleResources,
+    OperatorsReader, Parser, Payload, ValidPayload, Validator, WasmModuleResources,
 };
 
 use super::features::FEATURES;
 
+/// Steps for a type.
+const TYPE: u64 = 240;
 /// Steps for a function, however small.
 const FUNCTION: u64 = 320;
 /// Steps for a call.
@@ -39,7 +47,13 @@ pub(super) fn compile_steps(wasm: &[u8]) -> Result<u64, BinaryReaderError> {
     let mut allocations = FuncValidatorAllocations::default();
     let mut steps = 0u64;
     for payload in Parser::new(0).parse_all(wasm) {
-        if let ValidPayload::Func(function, body) = validator.payload(&payload?)? {
+        let payload = payload?;
+        if let Payload::TypeSection(section) = &payload {
+            for group in section.clone() {
+                steps += TYPE * group?.types().len() as u64;
+            }
+        }
+        if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
             let mut function = function.into_validator(allocations);
             function.read_locals(&mut body.get_binary_reader())?;
             steps = steps.saturating_add(steps_of(&mut function, body.get_operators_reader()?)?);
@@ -168,11 +182,13 @@ mod tests {
         compile_steps(&wat::parse_str(wat).unwrap()).unwrap()
     }
 
+    const EMPTY: u64 = 2 * TYPE + 2 * FUNCTION;
+
     #[test]
     fn steps_grow_with_width_times_edges() {
         let none = steps(5, "");
-        // Two functions.
-        assert_eq!(none, 2 * FUNCTION);
+        // Two functions of two types.
+        assert_eq!(none, EMPTY);
         let more = |locals: usize, body: &str| steps(locals, body) - none;
         assert_eq!(more(5, "(call $f) (call $f)"), 2 * CALL);
         // One parameter, five locals, one operand.
@@ -192,17 +208,17 @@ mod tests {
     #[test]
     fn steps_grow_with_the_square_of_jumps_to_one_place() {
         let out = |count: usize, set: &str| {
-            steps(5, &format!("(block {set} {})", "(br_if 0 (local.get 0))".repeat(count))) - 2 * FUNCTION
+            steps(5, &format!("(block {set} {})", "(br_if 0 (local.get 0))".repeat(count))) - EMPTY
         };
         let set = "(local.set 1 (i64.const 1)) (local.set 2 (i64.const 1)) (local.set 1 (i64.const 2))";
         assert_eq!(out(99, ""), 7 * 100, "nothing differs there");
         assert_eq!(out(99, set), 7 * 100 + 2 * 100 * 100 / JUMPS, "two locals do");
         assert_eq!(out(99, &format!("(block {set})")), 7 * 101 + 2 * 100 * 100 / JUMPS, "inside or deeper");
         let again = format!("(loop {set} {})", "(br_if 0 (local.get 0))".repeat(99));
-        assert_eq!(steps(5, &again) - 2 * FUNCTION, 7 * (99 + LOOP) + 2 * 100 * 100 / JUMPS);
+        assert_eq!(steps(5, &again) - EMPTY, 7 * (99 + LOOP) + 2 * 100 * 100 / JUMPS);
         let table = format!("(block {set} (br_table {} (local.get 0)))", "0 ".repeat(99));
-        assert_eq!(steps(5, &table) - 2 * FUNCTION, 7 * 100 + 2 * 100 * 100 / JUMPS);
+        assert_eq!(steps(5, &table) - EMPTY, 7 * 100 + 2 * 100 * 100 / JUMPS);
         let values = format!("(block (result i64) (i64.const 1) {} )", "(br_if 0 (local.get 0))".repeat(99));
-        assert_eq!(steps(5, &format!("(drop {values})")) - 2 * FUNCTION, 8 * 100 + 100 * 100 / JUMPS);
+        assert_eq!(steps(5, &format!("(drop {values})")) - EMPTY, 8 * 100 + 100 * 100 / JUMPS);
     }
 }
